@@ -1,0 +1,116 @@
+//! The configuration: a TOML file, read once into typed, checked values.
+//!
+//! Reading never stops at the first mistake: [`ConfigError::Invalid`] carries every problem with its line, column and
+//! field. Paths in a [`Config`] are absolute or relative to the current folder; in the file they are relative to the
+//! file's own folder.
+
+mod audit;
+mod components;
+mod key_store;
+mod keystore;
+mod reader;
+mod server;
+#[cfg(test)]
+mod tests;
+mod units;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+pub use audit::{Audit, Fsync};
+pub use components::{ComponentFile, Components, Sha256Digest};
+pub use key_store::{InvalidName, KeyStore, KeyStoreName, Policy, RateLimit, Region, UriPathPrefix};
+pub use keystore::{KeystoreFile, SealSource};
+pub use reader::Problem;
+pub use server::{Limits, Server, TlsFiles, Transport};
+
+use reader::{Reader, Section};
+
+/// A whole configuration file, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file that this was read from.
+    pub file: PathBuf,
+    /// Where and how requests are received.
+    pub server: Server,
+    /// The sealed keystore that holds keys and credentials.
+    pub keystore: KeystoreFile,
+    /// The audit log.
+    pub audit: Audit,
+    /// Where metrics are served, on a loopback address; `None` where they aren't.
+    pub metrics: Option<SocketAddr>,
+    /// The request-handling components and the cache of their compiled code.
+    pub components: Components,
+    /// One or more, with unique names and URI paths.
+    pub key_stores: Vec<KeyStore>,
+    /// What is allowed but probably not meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// Why a configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("can't read the configuration {}: {source}", file.display())]
+    Unreadable {
+        /// The path as it was given.
+        file: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file's content is wrong in one or more places.
+    #[error("{}", reader::lines(problems))]
+    Invalid {
+        /// At least one, in the file's order.
+        problems: Vec<Problem>,
+    },
+}
+
+impl Config {
+    /// Reads and checks `file`. Opens no other file.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
+        Self::parse(file, &text)
+    }
+
+    /// Checks `text` as the content of `file`.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        let reader = Reader::new(file, text);
+        let config = reader.table().and_then(|table| Self::read(&reader, Section::root(&reader, &table)));
+        let (problems, warnings) = reader.into_problems();
+        match config {
+            Some(config) if problems.is_empty() => Ok(Self { warnings, ..config }),
+            _ => Err(ConfigError::Invalid { problems }),
+        }
+    }
+
+    /// The key store named `name`.
+    pub fn key_store(&self, name: &str) -> Option<&KeyStore> {
+        self.key_stores.iter().find(|store| store.name.as_str() == name)
+    }
+
+    fn read(reader: &Reader<'_>, root: Section<'_>) -> Option<Self> {
+        let server = root.need_section("server").and_then(server::read);
+        let keystore = root.need_section("keystore").and_then(keystore::read);
+        let audit = root.need_section("audit").and_then(audit::read);
+        let metrics = root.section("metrics").map(audit::read_metrics);
+        let components = root.need_section("components").and_then(components::read);
+        let key_stores = root.need("key_store").and_then(key_store::read_all);
+        root.finish();
+        Some(Self {
+            file: reader.file().to_owned(),
+            server: server?,
+            keystore: keystore?,
+            audit: audit?,
+            metrics: match metrics {
+                None => None,
+                Some(read) => Some(read?),
+            },
+            components: components?,
+            key_stores: key_stores?,
+            warnings: Vec::new(),
+        })
+    }
+}
