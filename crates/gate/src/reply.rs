@@ -1,0 +1,195 @@
+//! What may leave: a success only if it says exactly what the gate did, an error only in the specification's terms.
+
+use crate::error::{ErrorName, MESSAGE_LIMIT};
+use crate::strict::{self, Object, Value};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// The result that the gate recorded for a request, which a 200 must repeat.
+pub enum Outcome {
+    /// Nothing was done, so nothing may be reported as done.
+    Nothing,
+    /// Of GetHealthStatus.
+    Health(Health),
+    /// Of GetKeyMetadata.
+    KeyMetadata(KeyMetadata),
+    /// Of Encrypt.
+    Encrypted(Encrypted),
+    /// Of Decrypt.
+    Plaintext(Zeroizing<Vec<u8>>),
+}
+
+/// The answer of GetHealthStatus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// `xksProxyFleetSize`, over 0.
+    pub fleet_size: u32,
+    /// `xksProxyVendor`.
+    pub vendor: String,
+    /// `xksProxyModel`, with the version.
+    pub model: String,
+    /// `ekmVendor`.
+    pub ekm_vendor: String,
+    /// `ekmFleetDetails`, one to ten.
+    pub fleet: Vec<KeyManager>,
+}
+
+/// One entry of `ekmFleetDetails`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyManager {
+    /// Unique in the fleet.
+    pub id: String,
+    /// With version.
+    pub model: String,
+    /// Whether it can serve.
+    pub status: HealthStatus,
+}
+
+/// `healthStatus`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HealthStatus {
+    /// `ACTIVE`: encrypts and decrypts.
+    Active,
+    /// `DEGRADED`: unhealthy, but serving.
+    Degraded,
+    /// `UNAVAILABLE`: can't serve.
+    Unavailable,
+}
+
+impl HealthStatus {
+    /// As the specification spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            HealthStatus::Active => "ACTIVE",
+            HealthStatus::Degraded => "DEGRADED",
+            HealthStatus::Unavailable => "UNAVAILABLE",
+        }
+    }
+}
+
+/// The answer of GetKeyMetadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyMetadata {
+    /// `AES_256`.
+    pub key_spec: String,
+    /// At most ten, such as `ENCRYPT`.
+    pub key_usage: Vec<String>,
+    /// `ENABLED` or `DISABLED`.
+    pub enabled: bool,
+}
+
+/// The answer of Encrypt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encrypted {
+    /// As long as the plaintext.
+    pub ciphertext: Vec<u8>,
+    /// 12 or 16 bytes.
+    pub iv: Vec<u8>,
+    /// 16 bytes.
+    pub tag: Vec<u8>,
+    /// At most 20 bytes; empty where absent.
+    pub metadata: Vec<u8>,
+    /// Where asked for.
+    pub cdiv: Option<[u8; 32]>,
+}
+
+/// Why an answer may not leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReplyFault {
+    /// The body isn't one strict JSON object.
+    #[error("the answer is not one JSON object")]
+    Json,
+    /// A 200 that differs from the recorded result, or has none.
+    #[error("the answer differs from the gate's result")]
+    Differs,
+    /// A status and errorName that don't belong together in the specification.
+    #[error("the answer is no error of the specification")]
+    Error,
+}
+
+/// Checks an answer against what was done. The errorName comes back for the audit record.
+pub fn check(status: u16, body: &str, outcome: &Outcome) -> Result<Option<ErrorName>, ReplyFault> {
+    let object = strict::object(body.as_bytes()).map_err(|_| ReplyFault::Json)?;
+    if status == 200 {
+        if says(&object, outcome) { Ok(None) } else { Err(ReplyFault::Differs) }
+    } else {
+        error(status, &object).map(Some)
+    }
+}
+
+/// An error of the specification: `errorName` with its status, and a printable `errorMessage` under 512 characters.
+/// 405 is the one status without a name of its own: the specification only asks for the status (checklist T2).
+fn error(status: u16, object: &Object<'_>) -> Result<ErrorName, ReplyFault> {
+    let name = strict::get(object, "errorName").and_then(Value::as_text).and_then(ErrorName::from_text);
+    let name = name.ok_or(ReplyFault::Error)?;
+    let status_fits = name.status() == status || (status == 405 && name == ErrorName::InvalidUriPath);
+    let message = match strict::get(object, "errorMessage") {
+        None => "",
+        Some(value) => value.as_text().ok_or(ReplyFault::Error)?,
+    };
+    let printable = message.len() < MESSAGE_LIMIT && message.bytes().all(|b| (0x20..=0x7e).contains(&b));
+    let only_these = object.iter().all(|(n, _)| matches!(n.as_ref(), "errorName" | "errorMessage"));
+    if status_fits && printable && only_these { Ok(name) } else { Err(ReplyFault::Error) }
+}
+
+fn says(object: &Object<'_>, outcome: &Outcome) -> bool {
+    let text = |name: &str, is: &str| strict::get(object, name).and_then(Value::as_text) == Some(is);
+    let bytes = |name: &str, is: &[u8]| is_base64_of(strict::get(object, name), is);
+    match outcome {
+        Outcome::Nothing => false,
+        Outcome::Plaintext(plaintext) => object.len() == 1 && bytes("plaintext", plaintext),
+        Outcome::Encrypted(e) => {
+            let optional = |name: &str, is: Option<&[u8]>| match is {
+                Some(is) => bytes(name, is),
+                None => strict::get(object, name).is_none(),
+            };
+            let metadata = (!e.metadata.is_empty()).then_some(e.metadata.as_slice());
+            let cdiv = e.cdiv.as_ref().map(<[u8; 32]>::as_slice);
+            object.len() == 3 + usize::from(metadata.is_some()) + usize::from(cdiv.is_some())
+                && bytes("ciphertext", &e.ciphertext)
+                && bytes("initializationVector", &e.iv)
+                && bytes("authenticationTag", &e.tag)
+                && optional("ciphertextMetadata", metadata)
+                && optional("ciphertextDataIntegrityValue", cdiv)
+        }
+        Outcome::KeyMetadata(m) => {
+            object.len() == 3
+                && text("keySpec", &m.key_spec)
+                && text("keyStatus", if m.enabled { "ENABLED" } else { "DISABLED" })
+                && matches!(strict::get(object, "keyUsage"), Some(Value::Array(usages))
+                    if usages.iter().map(Value::as_text).eq(m.key_usage.iter().map(|u| Some(u.as_str()))))
+        }
+        Outcome::Health(h) => {
+            object.len() == 5
+                && matches!(strict::get(object, "xksProxyFleetSize"), Some(Value::Number(n))
+                    if n.as_u64() == Some(h.fleet_size.into()))
+                && text("xksProxyVendor", &h.vendor)
+                && text("xksProxyModel", &h.model)
+                && text("ekmVendor", &h.ekm_vendor)
+                && matches!(strict::get(object, "ekmFleetDetails"), Some(Value::Array(fleet))
+                    if fleet.len() == h.fleet.len()
+                        && fleet.iter().zip(&h.fleet).all(|(value, manager)| is_key_manager(value, manager)))
+        }
+    }
+}
+
+fn is_key_manager(value: &Value<'_>, manager: &KeyManager) -> bool {
+    let Value::Object(object) = value else { return false };
+    let text = |name: &str, is: &str| strict::get(object, name).and_then(Value::as_text) == Some(is);
+    object.len() == 3
+        && text("id", &manager.id)
+        && text("model", &manager.model)
+        && text("healthStatus", manager.status.as_str())
+}
+
+/// Compares without an early end, as `is` may be plaintext.
+fn is_base64_of(value: Option<&Value<'_>>, is: &[u8]) -> bool {
+    let Some(text) = value.and_then(Value::as_text) else { return false };
+    let expected = Zeroizing::new(STANDARD.encode(is));
+    text.as_bytes().ct_eq(expected.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests;
