@@ -1,0 +1,70 @@
+//! Builds the components and the host.
+
+mod component;
+pub mod table;
+
+use std::time::Instant;
+
+use crate::error::Result;
+use crate::report::{dim, seconds, step};
+use crate::workspace::{Profile, Workspace};
+use crate::{process, setup};
+
+/// Which components to build.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Those that the host runs.
+    Product,
+    /// The tests' hostile ones too.
+    All,
+}
+
+/// Builds components into `target/components`.
+pub fn components(workspace: &Workspace, which: Which) -> Result<()> {
+    let toolchain = setup::for_build(workspace)?;
+    let mut list = table::product();
+    if which == Which::All {
+        list.extend(table::hostile(workspace)?);
+    }
+    let why = format!("sandboxed request logic, compiled by {}", toolchain.name());
+    step("build: components", &why, || {
+        for component in &list {
+            let started = Instant::now();
+            let built = component::build(workspace, &toolchain, component)?;
+            let state = if built.changed { "new" } else { "unchanged" };
+            println!(
+                "   {:<20} {:>9} bytes  sha256:{}  {}",
+                component.name,
+                built.size,
+                built.sha256,
+                dim(format!("{state}, {}", seconds(started.elapsed())))
+            );
+        }
+        Ok(())
+    })
+}
+
+/// Builds the program `holdfast`.
+pub fn host(workspace: &Workspace, profile: Profile) -> Result<()> {
+    let why = match profile {
+        Profile::Dev => "the native part: TLS, gate, keystore",
+        Profile::Release => "the native part, optimised",
+    };
+    step("build: holdfast", why, || {
+        let mut cargo = workspace.cargo();
+        cargo.args(["build", "--package", "holdfast"]);
+        if profile == Profile::Release {
+            cargo.arg("--release");
+        }
+        process::run(&mut cargo)
+    })
+}
+
+/// The task `build`.
+pub fn task(workspace: &Workspace, profile: Profile) -> Result<()> {
+    components(workspace, Which::All)?;
+    host(workspace, profile)?;
+    println!("{}", dim(format!("components: {}", workspace.components().display())));
+    println!("{}", dim(format!("program:    {}", workspace.holdfast(profile).display())));
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! Running other programs.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+
+/// How often a program with a time limit is looked at.
+const POLL: Duration = Duration::from_millis(50);
+
+/// The command as one would type it.
+pub fn line(command: &Command) -> String {
+    std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(OsStr::to_string_lossy)
+        .map(|part| if part.contains([' ', '"']) { format!("'{part}'") } else { part.into_owned() })
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Runs a program whose output goes where ours goes.
+pub fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().map_err(|source| Error::Start { command: line(command), source })?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Error::Failed { command: line(command), status, output: String::new() })
+}
+
+/// Runs a program and returns what it printed, whether it succeeded or not.
+pub fn output(command: &mut Command) -> Result<Output> {
+    command.stdin(Stdio::null()).output().map_err(|source| Error::Start { command: line(command), source })
+}
+
+/// Runs a program and returns its standard output; a failure carries its standard error.
+pub fn capture(command: &mut Command) -> Result<String> {
+    let done = output(command)?;
+    if done.status.success() {
+        return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&done.stderr);
+    Err(Error::Failed {
+        command: line(command),
+        status: done.status,
+        output: format!(":\n{}", said.trim_end()),
+    })
+}
+
+/// Runs a program silently, at most for `limit`; a failure carries the end of what it said.
+pub fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
+    let start = |source| Error::Start { command: line(command), source };
+    let (mut reader, writer) = std::io::pipe().map_err(start)?;
+    let start = |source| Error::Start { command: line(command), source };
+    let second = writer.try_clone().map_err(start)?;
+    command.stdin(Stdio::null()).stdout(writer).stderr(second);
+    let mut child = command.spawn().map_err(|source| Error::Start { command: line(command), source })?;
+    // Our copies of the pipe's writing end would keep the reader waiting.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let said = std::thread::spawn(move || {
+        let mut said = Vec::new();
+        // What was read until an error is still worth showing.
+        let _ = reader.read_to_end(&mut said);
+        said
+    });
+    let started = Instant::now();
+    let status = loop {
+        let failed = |source| Error::Start { command: line(command), source };
+        if let Some(status) = child.try_wait().map_err(failed)? {
+            break status;
+        }
+        if started.elapsed() > limit {
+            // It may have ended by itself just now; either way it is gone after `wait`.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(Error::TimedOut { command: line(command), seconds: limit.as_secs() });
+        }
+        std::thread::sleep(POLL);
+    };
+    if status.success() {
+        return Ok(());
+    }
+    let said = said.join().unwrap_or_default();
+    Err(Error::Failed { command: line(command), status, output: last_lines(&said, 8) })
+}
+
+fn last_lines(said: &[u8], count: usize) -> String {
+    let said = String::from_utf8_lossy(said);
+    let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+    let start = lines.len().saturating_sub(count);
+    lines[start..].iter().fold(String::new(), |text, line| text + "\n    " + line)
+}
+
+/// Whether a program of this name is in the `PATH`.
+pub fn is_installed(program: &str) -> bool {
+    let Some(path) = std::env::var_os("PATH") else { return false };
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}

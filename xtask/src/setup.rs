@@ -1,0 +1,95 @@
+//! Finds or gets what is missing on this machine.
+
+mod apt;
+mod test_tools;
+pub mod wasm_target;
+
+use std::path::PathBuf;
+
+use crate::error::Result;
+use crate::process;
+use crate::report::step;
+use crate::workspace::Workspace;
+use wasm_target::Toolchain;
+
+/// What the machine is set up for.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Purpose {
+    /// Building, and with it the demonstration.
+    Build,
+    /// The tests too.
+    Test,
+    /// Measuring.
+    Bench,
+}
+
+/// What the tests can count on.
+pub struct TestTools {
+    /// A Python with the packages `cryptography` and `argon2-cffi`.
+    pub python: Option<PathBuf>,
+    /// What couldn't be got; tests that need it report themselves skipped.
+    pub missing: Vec<String>,
+}
+
+/// Sets up for building. Quiet where nothing is missing.
+pub fn for_build(workspace: &Workspace) -> Result<Toolchain> {
+    if let Some(toolchain) = wasm_target::installed(workspace) {
+        return Ok(toolchain);
+    }
+    step("set up: a compiler for WebAssembly", "Holdfast's request logic runs as components", || {
+        wasm_target::find_or_get(workspace)
+    })
+}
+
+/// Sets up for the tests, beyond what building needs.
+pub fn for_test(workspace: &Workspace) -> Result<TestTools> {
+    let mut missing = Vec::new();
+    step(
+        "set up: curl and openssl",
+        "the tests sign requests and check certificates with other people's code",
+        || {
+            missing.extend(test_tools::curl());
+            missing.extend(test_tools::openssl());
+            Ok(())
+        },
+    )?;
+    let python =
+        step("set up: Python", "an independent decoder reads the keystore file in the tests", || {
+            Ok(match test_tools::python(workspace) {
+                Ok(python) => Some(python),
+                Err(reason) => {
+                    missing.push(format!("Python with cryptography and argon2-cffi: {reason}"));
+                    None
+                }
+            })
+        })?;
+    step("set up: clippy and rustfmt", "the code is checked by both", test_tools::lints)?;
+    Ok(TestTools { python, missing })
+}
+
+/// The task `setup`.
+pub fn task(workspace: &Workspace, purpose: Purpose) -> Result<()> {
+    step("set up: a compiler for WebAssembly", "Holdfast's request logic runs as components", || {
+        wasm_target::find_or_get(workspace)
+    })?;
+    match purpose {
+        Purpose::Build => {}
+        Purpose::Test => {
+            let tools = for_test(workspace)?;
+            for missing in tools.missing {
+                println!("{} {missing}", crate::report::bad("missing:"));
+            }
+        }
+        Purpose::Bench => step("set up: what measuring reads", "CPU time and memory of the server", || {
+            let proc = std::path::Path::new("/proc/self/stat");
+            match proc.exists() && process::is_installed("uname") {
+                true => Ok(()),
+                false => Err(crate::error::Error::Missing {
+                    what: "/proc or uname".into(),
+                    advice: "The figures are measured on Linux only.".into(),
+                }),
+            }
+        })?,
+    }
+    Ok(())
+}
