@@ -4,12 +4,12 @@ use super::SERVICE;
 use hmac::{Hmac, KeyInit, Mac};
 use holdfast_secret::Secret;
 use sha2::Sha256;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
 
 /// The key of one day, region and service. Cheap to clone; the bytes are locked in memory.
 #[derive(Clone, Debug)]
-pub struct SigningKey(Secret);
+pub struct SigningKey(Arc<Secret>);
 
 impl SigningKey {
     /// HMAC chain over date (`YYYYMMDD`), region, service and `aws4_request`.
@@ -21,7 +21,7 @@ impl SigningKey {
         for part in [region.as_bytes(), SERVICE.as_bytes(), b"aws4_request"] {
             key = Zeroizing::new(hmac_sha256(key.as_slice(), part));
         }
-        SigningKey(Secret::copy_from(key.as_slice()))
+        SigningKey(Arc::new(Secret::copy_from(key.as_slice())))
     }
 
     pub(super) fn sign(&self, text: &[u8]) -> [u8; 32] {

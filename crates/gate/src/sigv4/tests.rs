@@ -71,7 +71,7 @@ fn a1_a_signed_request_passes_with_extra_signed_headers_and_any_spacing() {
 
 #[test]
 fn a2_every_alteration_is_refused() {
-    use AuthenticationFault::*;
+    use AuthenticationFault::{Region, ScopeDate, Service, Signature, SignedHeaders, DateForm};
     let with = |change: &dyn Fn(&mut Claim)| {
         let mut claim = good();
         change(&mut claim);
@@ -82,8 +82,8 @@ fn a2_every_alteration_is_refused() {
     assert_eq!(with(&|c| c.region = "us-east-1".into()), Err(Region));
     assert_eq!(with(&|c| c.service = "kms".into()), Err(Service));
     assert_eq!(with(&|c| c.signature = c.signature.replace(|_: char| true, "0")), Err(Signature));
-    assert_eq!(with(&|c| c.signature.truncate(63)), Err(Claim));
-    assert_eq!(with(&|c| c.signature = c.signature.to_uppercase()), Err(Claim));
+    assert_eq!(with(&|c| c.signature.truncate(63)), Err(AuthenticationFault::Claim));
+    assert_eq!(with(&|c| c.signature = c.signature.to_uppercase()), Err(AuthenticationFault::Claim));
     for names in [
         "",
         "host",
@@ -149,6 +149,7 @@ proptest! {
     #[test]
     fn a_claim_of_arbitrary_texts_is_refused(date in ".{0,10}", names in "[a-z;-]{0,40}", signature in "[0-9a-f]{64}") {
         let claim = Claim { date, signed_headers: names, signature, ..good() };
-        prop_assert!(verify(fields(), &claim, b"{}", now()).is_err());
+        let refused = verify(fields(), &claim, b"{}", now()).is_err();
+        prop_assert!(refused);
     }
 }
