@@ -25,7 +25,7 @@ pub use keystore::{KeystoreFile, SealSource};
 pub use reader::Problem;
 pub use server::{Limits, Server, TlsFiles, Transport};
 
-use reader::{Reader, Section};
+use reader::{Places, Reader, Section};
 
 /// A whole configuration file, checked.
 #[derive(Clone, Debug)]
@@ -46,6 +46,7 @@ pub struct Config {
     pub key_stores: Vec<KeyStore>,
     /// What is allowed but probably not meant.
     pub warnings: Vec<Problem>,
+    places: Places,
 }
 
 /// Why a configuration can't be used.
@@ -79,11 +80,20 @@ impl Config {
     pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
         let reader = Reader::new(file, text);
         let config = reader.table().and_then(|table| Self::read(&reader, Section::root(&reader, &table)));
-        let (problems, warnings) = reader.into_problems();
+        let notes = reader.into_notes();
         match config {
-            Some(config) if problems.is_empty() => Ok(Self { warnings, ..config }),
-            _ => Err(ConfigError::Invalid { problems }),
+            Some(config) if notes.problems.is_empty() => {
+                Ok(Self { warnings: notes.warnings, places: notes.places, ..config })
+            }
+            _ => Err(ConfigError::Invalid { problems: notes.problems }),
         }
+    }
+
+    /// A problem with a field's value that shows only outside this file, such as a file that isn't there. `field` is
+    /// named as in `key_store[0].policy.files[1]`; where the file leaves it out, the place is the file's beginning.
+    pub fn problem(&self, field: &str, message: impl Into<String>) -> Problem {
+        let (line, column) = self.places.get(field).copied().unwrap_or((1, 1));
+        Problem { file: self.file.clone(), line, column, field: field.to_owned(), message: message.into() }
     }
 
     /// The key store named `name`.
@@ -111,6 +121,7 @@ impl Config {
             components: components?,
             key_stores: key_stores?,
             warnings: Vec::new(),
+            places: Places::new(),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Walks a TOML document and notes every problem with its place.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
@@ -39,17 +40,31 @@ pub fn lines(problems: &[Problem]) -> String {
     problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// A document being read, and what was noted about it.
+/// Where each field that was read stands, by its name as in [`Problem::field`]: line and column, from 1.
+pub type Places = BTreeMap<String, (usize, usize)>;
+
+/// What was noted about a document.
+pub struct Notes {
+    /// In the file's order.
+    pub problems: Vec<Problem>,
+    /// In the file's order.
+    pub warnings: Vec<Problem>,
+    pub places: Places,
+}
+
+/// A document being read.
 pub struct Reader<'a> {
     file: &'a Path,
     text: &'a str,
+    places: RefCell<Places>,
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(file: &'a Path, text: &'a str) -> Self {
-        Self { file, text, problems: RefCell::default(), warnings: RefCell::default() }
+        let (problems, warnings, places) = Default::default();
+        Self { file, text, places, problems, warnings }
     }
 
     pub fn file(&self) -> &'a Path {
@@ -66,26 +81,35 @@ impl<'a> Reader<'a> {
         errors.is_empty().then(|| table.into_inner())
     }
 
-    /// Problems and warnings in the file's order.
-    pub fn into_problems(self) -> (Vec<Problem>, Vec<Problem>) {
+    /// What was noted.
+    pub fn into_notes(self) -> Notes {
         let sorted = |list: RefCell<Vec<Problem>>| {
             let mut list = list.into_inner();
             list.sort_by_key(|problem| (problem.line, problem.column));
             list
         };
-        (sorted(self.problems), sorted(self.warnings))
+        Notes {
+            problems: sorted(self.problems),
+            warnings: sorted(self.warnings),
+            places: self.places.into_inner(),
+        }
+    }
+
+    fn place(&self, offset: usize) -> (usize, usize) {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+        (before.matches('\n').count() + 1, column)
+    }
+
+    fn entry(&'a self, path: String, value: &'a Spanned<DeValue<'a>>) -> Entry<'a> {
+        self.places.borrow_mut().insert(path.clone(), self.place(value.span().start));
+        Entry { reader: self, path, value }
     }
 
     fn at(&self, offset: usize, field: String, message: String) -> Problem {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Problem {
-            file: self.file.to_owned(),
-            line: before.matches('\n').count() + 1,
-            column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
-            field,
-            message,
-        }
+        let (line, column) = self.place(offset);
+        Problem { file: self.file.to_owned(), line, column, field, message }
     }
 }
 
@@ -107,7 +131,7 @@ impl<'a> Section<'a> {
     pub fn get(&self, name: &'static str) -> Option<Entry<'a>> {
         self.known.borrow_mut().push(name);
         let (_, value) = self.table.get_key_value(name)?;
-        Some(Entry { reader: self.reader, path: self.field(name), value })
+        Some(self.reader.entry(self.field(name), value))
     }
 
     /// The field; its absence is a problem.
@@ -244,8 +268,7 @@ impl<'a> Entry<'a> {
         let DeValue::Array(array) = self.value.get_ref() else {
             return self.wrong_type(self.value.get_ref(), "a list in [brackets]");
         };
-        let item =
-            |(index, value)| Entry { reader: self.reader, path: format!("{}[{index}]", self.path), value };
+        let item = |(index, value)| self.reader.entry(format!("{}[{index}]", self.path), value);
         Some(array.iter().enumerate().map(item).collect())
     }
 

@@ -240,3 +240,9 @@ fn a_budget_past_what_kms_waits_is_warned_of() {
     let config = parse(&GOOD.replace("100ms", "300ms")).unwrap();
     assert!(config.warnings[0].to_string().contains("server.limits"), "{:?}", config.warnings);
 }
+
+#[test]
+fn a_problem_found_later_still_has_its_place() {
+    let problem = parse(GOOD).unwrap().problem("key_store[0].policy.files[0]", "isn't there");
+    assert_eq!(problem.to_string(), "etc/holdfast.toml:27:10: key_store[0].policy.files[0]: isn't there");
+}
