@@ -1,1 +1,34 @@
-//! Placeholder.
+//! The sealed software keystore: keys and credentials in one file, and XAES-256-GCM with them.
+//!
+//! - [`Contents`] is what a keystore holds: [`Key`]s and [`Credential`]s by key store. Its changes are plain method
+//!   calls in memory.
+//! - A [`Seal`] (a passphrase, a key file, a systemd credential) closes the contents into bytes and opens them:
+//!   [`sealed::seal`] and [`sealed::open`], without files, clock or randomness of their own, so that they work on wasm32.
+//! - [`KeystoreFile`] keeps the sealed bytes in a file that survives a kill at any instant (not on wasm32).
+//!
+//! docs/keystore-format.md has the format byte by byte.
+
+pub mod crypto;
+pub mod encoding;
+pub mod key;
+pub mod name;
+pub mod random;
+pub mod seal;
+pub mod sealed;
+
+mod contents;
+mod xaes;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub mod file;
+
+pub use contents::{Contents, ContentsError, Credential, KeyStore};
+#[cfg(not(target_arch = "wasm32"))]
+pub use file::{FileError, KeystoreFile};
+pub use key::{Encrypted, Key, KeyError, MaterialKind, Status, Usage, Version};
+pub use name::{AccessKeyId, KeyId, KeyStoreName, NameError, SecretAccessKey};
+#[cfg(not(target_arch = "wasm32"))]
+pub use random::SystemRandom;
+pub use random::{Random, RandomError};
+pub use seal::{PassphraseCost, Seal, SealError, SealKind};
+pub use sealed::{Anchor, Info, KeystoreId, OpenError, Opened, Refusal};
