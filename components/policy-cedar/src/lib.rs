@@ -1,1 +1,35 @@
-//! Placeholder.
+//! Decides requests by rules written in Cedar.
+//!
+//! A document is any number of `*.cedar` files (rules) and `*.json` files (members of groups). The [`Engine`] checks it
+//! against `schema.cedarschema` once and then decides queries; it keeps nothing from one to the next.
+//!
+//! The crate is the component `holdfast:policy/policy` and, linked natively, the same logic for tests and benchmarks.
+
+#[cfg(target_arch = "wasm32")]
+mod component;
+mod document;
+mod engine;
+mod place;
+mod reads;
+mod request;
+mod schema;
+
+pub use engine::Engine;
+pub use wit::holdfast::policy::types::{
+    Arn, Decision, Description, Effect, Facts, Identity, Operation, Problem, Query, Source,
+};
+
+#[allow(missing_docs, reason = "generated; wit/policy/policy.wit has the docs")]
+mod wit {
+    wit_bindgen::generate!({
+        path: "../../wit/policy",
+        world: "policy-engine",
+        additional_derives: [PartialEq, Clone],
+    });
+
+    #[cfg(target_arch = "wasm32")]
+    export!(Component with_types_in self);
+
+    #[cfg(target_arch = "wasm32")]
+    use crate::component::Component;
+}

@@ -1,0 +1,186 @@
+//! A document's files, read and checked.
+
+use std::collections::{HashMap, HashSet};
+
+use cedar_policy::{Entities, Entity, EntityUid, Policy, PolicyId, PolicySet, ValidationMode, Validator};
+
+use crate::schema::{MEMBERS, Names};
+use crate::{Problem, Source, place};
+
+/// Bytes of an `@id`: it goes into every audit record.
+const ID_LIMIT: usize = 200;
+
+/// Rules that are valid by the schema, and who is in which group.
+pub(crate) struct Document {
+    pub(crate) policies: PolicySet,
+    /// The ids of the rules, in the document's order.
+    pub(crate) rules: Vec<String>,
+    /// All groups of each listed member, direct and indirect.
+    pub(crate) groups: HashMap<EntityUid, HashSet<EntityUid>>,
+}
+
+/// A rule, and which file it is from.
+struct Rule<'a> {
+    id: String,
+    source: &'a Source,
+    policy: Policy,
+}
+
+impl Document {
+    pub(crate) fn read(sources: &[Source], names: &Names) -> Result<Document, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut rules = Vec::new();
+        let mut entities = Entities::empty();
+        let mut seen = HashSet::new();
+        for source in sources {
+            if !seen.insert(source.name.as_str()) {
+                problems.push(place::in_file(source, "the document names this file twice"));
+            } else if source.name.ends_with(".cedar") {
+                match read_rules(source) {
+                    Ok(read) => rules.extend(read),
+                    Err(found) => problems.extend(found),
+                }
+            } else if source.name.ends_with(".json") {
+                match read_members(source, entities.clone()) {
+                    Ok(read) => entities = read,
+                    Err(problem) => problems.push(problem),
+                }
+            } else {
+                problems.push(place::in_file(source, "a policy's files end in .cedar (rules) or .json (groups)"));
+            }
+        }
+        problems.extend(repeated_ids(&rules));
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let policies = PolicySet::from_policies(rules.iter().map(|rule| rule.policy.clone()))
+            .map_err(|error| vec![nowhere(error)])?;
+        validate(&policies, &rules, names)?;
+        let groups = entities
+            .iter()
+            .map(|entity| (entity.uid(), entities.ancestors(&entity.uid()).into_iter().flatten().cloned().collect()))
+            .collect();
+        Ok(Document { policies, rules: rules.into_iter().map(|rule| rule.id).collect(), groups })
+    }
+}
+
+/// The rules of a file, in its order. Those without an `@id` are called `FILE:policyN`, N from 1.
+fn read_rules(source: &Source) -> Result<Vec<Rule<'_>>, Vec<Problem>> {
+    let set: PolicySet = source.text.parse().map_err(|errors| place::parse_errors(source, &errors))?;
+    if let Some(template) = set.templates().next() {
+        let slots: Vec<String> = template.slots().map(ToString::to_string).collect();
+        let offset = slots.first().and_then(|slot| source.text.find(slot.as_str())).unwrap_or(0);
+        return Err(vec![place::at_offset(
+            source,
+            offset,
+            format!("templates aren't supported: write the principal or the resource instead of {}", slots.join(", ")),
+        )]);
+    }
+    // Cedar numbers the policies of a text `policy0`, `policy1`, ...
+    let mut numbered = Vec::new();
+    for policy in set.policies() {
+        let name = policy.id().to_string();
+        match name.strip_prefix("policy").and_then(|number| number.parse::<usize>().ok()) {
+            Some(number) => numbered.push((number, policy)),
+            None => return Err(vec![place::in_file(source, format!("unexpected rule name {name}"))]),
+        }
+    }
+    numbered.sort_by_key(|(number, _)| *number);
+    let (mut rules, mut problems) = (Vec::new(), Vec::new());
+    for (number, policy) in numbered {
+        let id = match policy.annotation("id") {
+            Some(id) => id.to_owned(),
+            None => format!("{}:policy{}", source.name, number + 1),
+        };
+        if id.is_empty() || id.len() > ID_LIMIT || id.chars().any(char::is_control) {
+            let advice = format!("@id takes 1 to {ID_LIMIT} bytes without control characters");
+            problems.push(place::in_file(source, format!("rule {} ({}): {advice}", number + 1, id.escape_debug())));
+        }
+        let policy = policy.new_id(PolicyId::new(&id));
+        rules.push(Rule { id, source, policy });
+    }
+    if problems.is_empty() { Ok(rules) } else { Err(problems) }
+}
+
+fn repeated_ids(rules: &[Rule<'_>]) -> Vec<Problem> {
+    let mut first = HashMap::new();
+    let mut problems = Vec::new();
+    for rule in rules {
+        match first.get(rule.id.as_str()) {
+            None => {
+                first.insert(rule.id.as_str(), rule.source);
+            }
+            Some(source) => {
+                let name = &source.name;
+                let message = format!("the rule id {:?} is used twice (first in {name}); ids are unique", rule.id);
+                problems.push(match last_mention(rule.source, &rule.id) {
+                    Some(offset) => place::at_offset(rule.source, offset, message),
+                    None => place::in_file(rule.source, message),
+                });
+            }
+        }
+    }
+    problems
+}
+
+/// Where a file last writes `@id("ID")`: with two of the same id, the second.
+fn last_mention(source: &Source, id: &str) -> Option<usize> {
+    source.text.rfind(&format!("@id({id:?})"))
+}
+
+/// Adds a file of Cedar's entity format: who is in which group.
+fn read_members(source: &Source, entities: Entities) -> Result<Entities, Problem> {
+    let json: serde_json::Value = serde_json::from_str(&source.text).map_err(|error| Problem {
+        source: source.name.clone(),
+        line: u32::try_from(error.line()).unwrap_or(0),
+        column: u32::try_from(error.column()).unwrap_or(0),
+        message: format!("not JSON: {error}"),
+    })?;
+    let read = Entities::from_json_value(json, None).map_err(|error| place::diagnostic(source, &error))?;
+    for entity in read.iter() {
+        let uid = entity.uid();
+        let refuse = |message: String| Err(place::in_file(source, format!("{uid}: {message}")));
+        if !MEMBERS.contains(&uid.type_name().to_string().as_str()) {
+            return refuse(format!("is none of the types that can be in a group: {}", MEMBERS.join(", ")));
+        }
+        if entity.attrs().next().is_some() || entity.tags().next().is_some() {
+            return refuse("takes no attributes or tags; those come from each request".to_owned());
+        }
+        let mut parents = read.ancestors(&uid).into_iter().flatten();
+        if let Some(parent) = parents.find(|parent| parent.type_name().to_string() != "Group") {
+            return refuse(format!("can't be in {parent}; parents are groups"));
+        }
+    }
+    entities
+        .add_entities(read.iter().cloned().collect::<Vec<Entity>>(), None)
+        .map_err(|error| place::diagnostic(source, &error))
+}
+
+/// Checks every rule by the schema. Warnings refuse too: a rule that can never apply, or a look-alike letter in a
+/// name, is a mistake that nobody would see otherwise.
+fn validate(policies: &PolicySet, rules: &[Rule<'_>], names: &Names) -> Result<(), Vec<Problem>> {
+    let result = Validator::new(names.schema.clone()).validate(policies, ValidationMode::Strict);
+    let errors = result.validation_errors().map(|error| (error.policy_id(), error as &dyn miette::Diagnostic));
+    let warnings = result.validation_warnings().map(|warning| (warning.policy_id(), warning as &dyn miette::Diagnostic));
+    let mut problems: Vec<Problem> = errors
+        .chain(warnings)
+        .map(|(id, error)| match rules.iter().find(|rule| rule.policy.id() == id) {
+            Some(rule) => place::diagnostic(rule.source, error),
+            None => nowhere(error),
+        })
+        .collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    // Each rule is checked once a kind of principal and action, and says the same each time.
+    let mut seen = HashSet::new();
+    problems.retain(|problem| {
+        seen.insert((problem.source.clone(), problem.line, problem.column, problem.message.clone()))
+    });
+    problems.sort_by(|a, b| (&a.source, a.line, a.column).cmp(&(&b.source, b.line, b.column)));
+    Err(problems)
+}
+
+fn nowhere(error: impl std::fmt::Display) -> Problem {
+    Problem { source: String::new(), line: 0, column: 0, message: error.to_string() }
+}

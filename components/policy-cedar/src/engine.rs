@@ -1,0 +1,99 @@
+//! A document that decides.
+
+use std::collections::{HashMap, HashSet};
+
+use cedar_policy::{Authorizer, Entities, Entity, EntityUid, PolicyId, get_sdk_version};
+
+use crate::document::Document;
+use crate::schema::Names;
+use crate::{Decision, Description, Effect, Facts, Problem, Query, Source, reads, request};
+
+/// Rules that were checked, ready to decide.
+pub struct Engine {
+    names: Names,
+    document: Document,
+    reads: Facts,
+    authorizer: Authorizer,
+    /// Where each rule stands in the document.
+    positions: HashMap<PolicyId, usize>,
+    /// Members of groups that rules name: what they are in must be known whoever asks.
+    named: Vec<Entity>,
+}
+
+impl Engine {
+    /// Reads and checks a document.
+    ///
+    /// # Errors
+    /// All problems that were found, each with its file and, where there is one, its place.
+    pub fn configure(document: &[Source]) -> Result<Engine, Vec<Problem>> {
+        let names = Names::read().map_err(|problem| vec![problem])?;
+        let document = Document::read(document, &names)?;
+        let reads = reads::of_policies(&document.policies);
+        let positions = document.rules.iter().enumerate().map(|(at, id)| (PolicyId::new(id), at)).collect();
+        let literals: HashSet<EntityUid> =
+            document.policies.policies().flat_map(|policy| policy.entity_literals()).collect();
+        let named = literals
+            .into_iter()
+            .filter_map(|uid| {
+                let parents = document.groups.get(&uid).filter(|parents| !parents.is_empty())?;
+                Some(Entity::new_no_attrs(uid, parents.clone()))
+            })
+            .collect();
+        Ok(Engine { names, document, reads, authorizer: Authorizer::new(), positions, named })
+    }
+
+    /// What is configured.
+    pub fn describe(&self) -> Description {
+        Description {
+            engine: format!("cedar {}", get_sdk_version()),
+            reads: self.reads,
+            rules: self.document.rules.clone(),
+        }
+    }
+
+    /// Decides one query: denied unless a `permit` applies, no `forbid` does, and every rule could be evaluated.
+    pub fn evaluate(&self, query: &Query) -> Decision {
+        let built = request::build(query, self.reads, &self.names, &self.document.groups)
+            .and_then(|(request, own)| Ok((request, self.entities(own)?)));
+        let (request, entities) = match built {
+            Ok(built) => built,
+            Err(error) => return Decision { effect: Effect::Deny, rules: Vec::new(), errors: vec![error] },
+        };
+        let response = self.authorizer.is_authorized(&request, &self.document.policies, &entities);
+        let diagnostics = response.diagnostics();
+        let errors: Vec<_> = diagnostics.errors().collect();
+        if errors.is_empty() {
+            let effect = match response.decision() {
+                cedar_policy::Decision::Allow => Effect::Allow,
+                cedar_policy::Decision::Deny => Effect::Deny,
+            };
+            return Decision { effect, rules: self.in_order(diagnostics.reason()), errors: Vec::new() };
+        }
+        // Cedar skips a rule that fails; a skipped `forbid` must not become an allow.
+        let failed = errors.iter().map(|error| match error {
+            cedar_policy::AuthorizationError::PolicyEvaluationError(error) => error.policy_id(),
+        });
+        Decision {
+            effect: Effect::Deny,
+            rules: self.in_order(failed),
+            errors: errors.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// The request's own entities and the document's.
+    fn entities(&self, mut own: Vec<Entity>) -> Result<Entities, String> {
+        for entity in &self.named {
+            let uid = entity.uid();
+            if !own.iter().any(|other| other.uid() == uid) {
+                own.push(entity.clone());
+            }
+        }
+        Entities::from_entities(own, None).map_err(|error| error.to_string())
+    }
+
+    fn in_order<'a>(&self, ids: impl Iterator<Item = &'a PolicyId>) -> Vec<String> {
+        let mut positions: Vec<usize> = ids.filter_map(|id| self.positions.get(id).copied()).collect();
+        positions.sort_unstable();
+        positions.into_iter().filter_map(|at| self.document.rules.get(at).cloned()).collect()
+    }
+}
