@@ -1,6 +1,8 @@
 //! What a keystore holds: keys and credentials, by key store.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+#[cfg(not(target_arch = "wasm32"))]
+use std::collections::BTreeSet;
 
 use holdfast_secret::Secret;
 
@@ -297,11 +299,13 @@ impl Contents {
     }
 
     /// Whether anything secret of `old` is no longer here.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn lacks_a_secret_of(&self, old: &Contents) -> bool {
         let (here, there) = (self.secrets(), old.secrets());
         !there.is_subset(&here)
     }
 
+    #[cfg(not(target_arch = "wasm32"))]
     fn secrets(&self) -> BTreeSet<&[u8]> {
         let mut secrets = BTreeSet::new();
         for store in self.key_stores.values() {

@@ -17,6 +17,8 @@ pub mod seal;
 pub mod sealed;
 
 mod contents;
+#[cfg(test)]
+mod fixtures;
 mod xaes;
 
 #[cfg(not(target_arch = "wasm32"))]

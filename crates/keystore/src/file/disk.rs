@@ -74,9 +74,9 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 /// Replaces the file at `path`; what was there becomes `PATH.previous` if it is to be kept.
 pub fn replace(path: &Path, bytes: &[u8], keep_previous: bool) -> Result<(), FileError> {
     let new = beside(path, "new");
-    step(1)?;
+    step()?;
     write_synced(&new, bytes, Some(path))?;
-    step(2)?;
+    step()?;
     if keep_previous {
         let (previous, staged) = (beside(path, "previous"), beside(path, "previous.new"));
         remove(&staged)?;
@@ -84,14 +84,14 @@ pub fn replace(path: &Path, bytes: &[u8], keep_previous: bool) -> Result<(), Fil
             Err(error) if lacks_links(&error) => write_synced(&staged, &read(path)?, Some(path))?,
             other => other.map_err(|source| failed("link", &staged, source))?,
         }
-        step(3)?;
+        step()?;
         fs::rename(&staged, &previous).map_err(|source| failed("rename", &staged, source))?;
         // rename(2) does nothing when both are the same file already, as after a kill between these steps.
         remove(&staged)?;
-        step(4)?;
+        step()?;
     }
     fs::rename(&new, path).map_err(|source| failed("rename", &new, source))?;
-    step(5)?;
+    step()?;
     sync_folder(path)
 }
 
@@ -179,7 +179,7 @@ fn same_owner(_: &File, _: &Path, _: &Path) -> Result<(), FileError> {
 }
 
 #[cfg(not(test))]
-fn step(_: u32) -> Result<(), FileError> {
+fn step() -> Result<(), FileError> {
     Ok(())
 }
 
@@ -200,7 +200,7 @@ mod failpoint {
         REMAINING.set(steps);
     }
 
-    pub fn step(_: u32) -> Result<(), FileError> {
+    pub fn step() -> Result<(), FileError> {
         match REMAINING.get() {
             Some(0) => Err(failed("survive at", Path::new("a failpoint"), io::Error::other("injected"))),
             Some(left) => {

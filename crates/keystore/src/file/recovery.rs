@@ -46,9 +46,9 @@ impl KeystoreFile {
         }
         let previous = intact(&disk::beside(&path, "previous"))
             .filter(|info| info.checksum_ok && info.id == backup.info.id);
-        // A running host takes only a newer generation than the one that it holds. What can't be read any more was at
-        // most one ahead of the previous one.
-        let unread = u64::from(present && current.is_none());
+        // A running host takes only a newer generation than the one that it holds. What can't be read any more, or
+        // is gone, was at most one ahead of the previous one.
+        let unread = u64::from(current.is_none());
         let newest = [Some(&backup.info), current.as_ref(), previous.as_ref()];
         let newest = newest.into_iter().flatten().map(|info| info.generation).max();
         let generation = newest.and_then(|newest| newest.checked_add(1 + unread));
@@ -57,9 +57,13 @@ impl KeystoreFile {
         let params = seal.new_params(&mut SystemRandom)?;
         let label = Label { id: backup.info.id, generation, erasing: false, params };
         let (bytes, info) = self.sealed(&backup.contents, &label, seal)?;
-        let replaced = if present { Some(disk::keep(&path)?) } else { None };
+        if !present {
+            disk::write_new(&path, &bytes)?;
+            return Ok(Restored { info, replaced: None });
+        }
+        let replaced = disk::keep(&path)?;
         // A damaged file must not take the place of the previous one, which may be the last that is whole.
         disk::replace(&path, &bytes, current.is_some())?;
-        Ok(Restored { info, replaced })
+        Ok(Restored { info, replaced: Some(replaced) })
     }
 }
