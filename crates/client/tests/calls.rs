@@ -1,5 +1,7 @@
 //! Signed calls over real sockets, checked by a server that computes SigV4 on its own.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
 mod xks_server;
 
 use std::io::Write;

@@ -1,5 +1,7 @@
 //! The load generator against a real server, and against servers that misbehave.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
 mod xks_server;
 
 use std::net::SocketAddr;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use holdfast_client::message::{Decrypt, Decrypted, Encrypt, Encrypted, Health, KeyMetadata, MetadataOnly};
-use holdfast_client::{Answer, CallError, Client, Operation, ServerError};
+use holdfast_client::{Answer, CallError, Client, Operation};
 use serde::Serialize;
 
 use self::inputs::{Facts, Plaintext, SealedInput};
@@ -163,7 +163,7 @@ impl<'a> Call<'a> {
     ) -> Result<(), CommandError> {
         let mut times = Vec::new();
         for _ in 0..self.common.repeat {
-            let facts = self.common.facts.metadata(self.operation)?;
+            let facts = self.common.facts.metadata(self.operation, &self.common.target.region)?;
             let answer = self.exchange(&body(facts)).await?;
             times.push(answer.elapsed);
             let lines = read(&answer);
@@ -277,13 +277,5 @@ fn read_decrypted(answer: &Answer, file: Option<&std::path::Path>) -> Result<Str
     match String::from_utf8(plaintext.0) {
         Ok(text) if !text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') => Ok(text),
         _ => Ok(format!("in Base64, as it isn't text: {base64}")),
-    }
-}
-
-/// The server's refusal, where `error` is one.
-pub fn refusal(error: &CommandError) -> Option<&ServerError> {
-    match error.downcast_ref::<CallError>() {
-        Some(CallError::Server(refusal)) => Some(refusal),
-        _ => None,
     }
 }

@@ -126,13 +126,8 @@ impl Timer {
             };
             let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
             timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once)?;
-            let mut ready = self.0.readable().await?;
-            // Setting the timer again would also clear it; reading keeps the readiness flag true to the descriptor.
-            let mut expirations = [0_u8; 8];
-            let read = ready.try_io(|timer| Ok(rustix::io::read(timer.get_ref(), &mut expirations)?));
-            if let Ok(Err(error)) = read {
-                return Err(error);
-            }
+            // Setting the timer makes it unready, so there is no need to read it.
+            self.0.readable().await?.clear_ready();
         }
     }
 }

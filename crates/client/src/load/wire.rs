@@ -1,6 +1,6 @@
 //! HTTP/1.1 as far as the load generator needs it: a request goes out in one write, an answer has a content-length.
 //!
-//! hyper's client costs more CPU a request than all the rest of the generator, which runs on the server's cores.
+//! The generator runs on the server's cores. With hyper's client and aws-sigv4 a request takes about twice its CPU.
 
 use std::ops::Range;
 use std::sync::Arc;

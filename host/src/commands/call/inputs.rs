@@ -19,7 +19,7 @@ pub struct Facts {
     /// awsPrincipalArn: an ARN, a service principal, or `AWS Internal`
     #[arg(long, value_name = "PRINCIPAL", default_value = "arn:aws:iam::123456789012:role/Example")]
     principal: String,
-    /// kmsKeyArn [default: an example in --region's place]
+    /// kmsKeyArn [default: an example in account 123456789012 and --region]
     #[arg(long, value_name = "ARN")]
     kms_key_arn: Option<String>,
     /// kmsOperation [default: what KMS usually sends with the call]
@@ -39,12 +39,9 @@ pub struct Facts {
     source_vpce: Option<String>,
 }
 
-/// An example, for policies that look at the account or the region.
-const EXAMPLE_KEY_ARN: &str = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
-
 impl Facts {
     /// The fields that `operation` has, with a new request id unless one was given.
-    pub fn metadata(&self, operation: Operation) -> Result<RequestMetadata, CommandError> {
+    pub fn metadata(&self, operation: Operation, region: &str) -> Result<RequestMetadata, CommandError> {
         let request_id = match &self.request_id {
             Some(id) => id.clone(),
             None => new_request_id()?,
@@ -62,8 +59,10 @@ impl Facts {
             metadata.kms_via_service.clone_from(&self.via_service);
         }
         if matches!(operation, Operation::Encrypt | Operation::Decrypt) {
-            let arn = self.kms_key_arn.as_deref().unwrap_or(EXAMPLE_KEY_ARN);
-            metadata.kms_key_arn = Some(arn.to_owned());
+            // Region and account stand in it, for policies that look at them.
+            let example =
+                || format!("arn:aws:kms:{region}:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab");
+            metadata.kms_key_arn = Some(self.kms_key_arn.clone().unwrap_or_else(example));
         }
         Ok(metadata)
     }
