@@ -1,10 +1,14 @@
 //! `cargo xtask`: everything that one does with this checkout.
 
+mod bench;
 mod build;
+mod demo;
 mod error;
 mod process;
 mod report;
+mod server;
 mod setup;
+mod test;
 mod workspace;
 
 use std::process::ExitCode;
@@ -36,6 +40,25 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
+    /// Make a scratch key store, serve it, call it, and show all of that.
+    Demo,
+    /// Everything that has to hold: format, lints and all tests.
+    Test {
+        /// Only tests whose names contain this, without format and lints.
+        filter: Option<String>,
+    },
+    /// Measure the figures of docs/performance.md.
+    Bench {
+        /// One group of figures; docs/performance.md stays as it is.
+        #[arg(long, value_name = "NAME", value_enum)]
+        only: Option<bench::Group>,
+        /// Short runs; docs/performance.md stays as it is.
+        #[arg(long)]
+        quick: bool,
+        /// Print the figures as JSON too.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -52,8 +75,10 @@ fn run(task: Task) -> Result<()> {
     let workspace = Workspace::find()?;
     match task {
         Task::Setup { purpose } => setup::task(&workspace, purpose),
-        Task::Build { release } => {
-            build::task(&workspace, if release { Profile::Release } else { Profile::Dev })
-        }
+        Task::Build { release: true } => build::task(&workspace, Profile::Release),
+        Task::Build { release: false } => build::task(&workspace, Profile::Dev),
+        Task::Demo => demo::task(&workspace),
+        Task::Test { filter } => test::task(&workspace, filter.as_deref()),
+        Task::Bench { only, quick, json } => bench::task(&workspace, &bench::Wish { only, quick, json }),
     }
 }

@@ -1,8 +1,8 @@
 //! Running other programs.
 
 use std::ffi::OsStr;
-use std::io::Read;
-use std::process::{Command, Output, Stdio};
+use std::io::{PipeReader, Read};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -50,14 +50,7 @@ pub fn capture(command: &mut Command) -> Result<String> {
 
 /// Runs a program silently, at most for `limit`; a failure carries the end of what it said.
 pub fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
-    let start = |source| Error::Start { command: line(command), source };
-    let (mut reader, writer) = std::io::pipe().map_err(start)?;
-    let start = |source| Error::Start { command: line(command), source };
-    let second = writer.try_clone().map_err(start)?;
-    command.stdin(Stdio::null()).stdout(writer).stderr(second);
-    let mut child = command.spawn().map_err(|source| Error::Start { command: line(command), source })?;
-    // Our copies of the pipe's writing end would keep the reader waiting.
-    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let (mut child, mut reader) = spawn_merged(command)?;
     let said = std::thread::spawn(move || {
         let mut said = Vec::new();
         // What was read until an error is still worth showing.
@@ -83,6 +76,17 @@ pub fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
     }
     let said = said.join().unwrap_or_default();
     Err(Error::Failed { command: line(command), status, output: last_lines(&said, 8) })
+}
+
+/// Starts a program whose output and errors come out of one pipe, in their order.
+pub fn spawn_merged(command: &mut Command) -> Result<(Child, PipeReader)> {
+    let spawned = std::io::pipe().and_then(|(reader, writer)| {
+        command.stdin(Stdio::null()).stderr(writer.try_clone()?).stdout(writer);
+        Ok((command.spawn()?, reader))
+    });
+    // The command holds our writing ends, with which the reader would never come to the end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    spawned.map_err(|source| Error::Start { command: line(command), source })
 }
 
 fn last_lines(said: &[u8], count: usize) -> String {

@@ -1,0 +1,119 @@
+//! The task `bench`: the figures of docs/performance.md, on loopback, the load generator beside the server.
+
+mod figure;
+mod forged;
+mod latency;
+mod machine;
+mod memory;
+mod page;
+mod run;
+mod sandbox_price;
+mod startup;
+mod throughput;
+
+use crate::build::{self, Which};
+use crate::error::{Error, Result, file};
+use crate::report::{bold, note, step};
+use crate::workspace::{Profile, Workspace};
+use crate::{process, setup};
+use figure::Figure;
+use run::{Bench, Length};
+
+/// A group of figures that one kind of run gives.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Group {
+    /// CPU a request and requests a second, encrypting.
+    Throughput,
+    /// At 1,800 requests a second.
+    Latency,
+    /// What sandboxing costs beside the same logic linked natively.
+    SandboxPrice,
+    /// Unsigned and forged requests.
+    Forged,
+    /// Until the first answer.
+    Startup,
+    /// Resident memory.
+    Memory,
+}
+
+const ALL: [Group; 6] =
+    [Group::Startup, Group::Throughput, Group::Latency, Group::SandboxPrice, Group::Forged, Group::Memory];
+
+/// What to measure and how to tell it.
+pub struct Wish {
+    /// One group instead of all.
+    pub only: Option<Group>,
+    /// Short runs, three of each.
+    pub quick: bool,
+    /// The figures as JSON on the standard output.
+    pub json: bool,
+}
+
+/// Measures; a whole run also writes docs/performance.md.
+pub fn task(workspace: &Workspace, wish: &Wish) -> Result<()> {
+    setup::task(workspace, setup::Purpose::Bench)?;
+    build::components(workspace, Which::Product)?;
+    let groups: Vec<Group> = wish.only.map_or_else(|| ALL.to_vec(), |group| vec![group]);
+    let native = groups.contains(&Group::SandboxPrice).then(|| native_pipeline(workspace)).transpose()?;
+    build::host(workspace, Profile::Release)?;
+    let length = if wish.quick { Length::QUICK } else { Length::FULL };
+    let bench = Bench::new(workspace, length)?;
+
+    let mut figures: Vec<Figure> = Vec::new();
+    for group in &groups {
+        let measured = match (group, &native) {
+            (Group::Throughput, _) => {
+                step("bench: throughput", throughput::WHAT, || throughput::measure(&bench))
+            }
+            (Group::Latency, _) => step("bench: latency", latency::WHAT, || latency::measure(&bench)),
+            (Group::SandboxPrice, Some(native)) => {
+                step("bench: sandbox price", sandbox_price::WHAT, || sandbox_price::measure(&bench, native))
+            }
+            (Group::SandboxPrice, None) => Ok(Vec::new()),
+            (Group::Forged, _) => step("bench: forged", forged::WHAT, || forged::measure(&bench)),
+            (Group::Startup, _) => step("bench: start", startup::WHAT, || startup::measure(&bench)),
+            (Group::Memory, _) => step("bench: memory", memory::WHAT, || memory::measure(&bench)),
+        }?;
+        measured.iter().for_each(|figure| note(figure.line()));
+        figures.extend(measured);
+    }
+
+    let machine = machine::describe(workspace);
+    if wish.json {
+        println!("{}", page::json(&figures, &machine));
+    }
+    if wish.only.is_none() && !wish.quick {
+        let path = workspace.root.join("docs/performance.md");
+        let present = std::fs::read_to_string(&path).unwrap_or_default();
+        std::fs::write(&path, page::page(&present, &figures, &machine))
+            .map_err(file("can't write", &path))?;
+        println!("{} {}", bold("written:"), path.display());
+    }
+    let missed: Vec<&str> =
+        figures.iter().filter(|figure| !figure.is_reached()).map(|figure| figure.name).collect();
+    match missed.is_empty() {
+        true => Ok(()),
+        // A goal that is missed is a finding and no failure of the measurement.
+        false => {
+            println!("not reached: {}", missed.join("; "));
+            Ok(())
+        }
+    }
+}
+
+/// The host with the components' logic linked in; only for the comparison.
+fn native_pipeline(workspace: &Workspace) -> Result<std::path::PathBuf> {
+    step("build: holdfast, components linked natively", "what the sandbox is compared with", || {
+        let mut cargo = workspace.cargo();
+        cargo.args(["build", "--package", "holdfast", "--release", "--features", "native-pipeline"]);
+        process::run(&mut cargo)?;
+        let program = workspace.holdfast(Profile::Release);
+        let copy = program.with_file_name("holdfast-native-pipeline");
+        std::fs::copy(&program, &copy).map_err(|source| Error::File {
+            action: "can't copy to",
+            path: copy.clone(),
+            source,
+        })?;
+        Ok(copy)
+    })
+}

@@ -1,0 +1,132 @@
+//! One server, one load, one report.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::error::{Error, Result, file};
+use crate::process;
+use crate::server::{Ready, Server, free_address, scratch};
+use crate::workspace::{Profile, Workspace};
+
+/// How much is run.
+#[derive(Clone, Copy)]
+pub struct Length {
+    /// Runs of each figure; the median counts.
+    pub runs: usize,
+    /// Of one run.
+    pub seconds: f64,
+    /// For memory that must not grow.
+    pub many_requests: u64,
+}
+
+impl Length {
+    /// For docs/performance.md.
+    pub const FULL: Self = Self { runs: 5, seconds: 10.0, many_requests: 1_000_000 };
+    /// To see where one stands.
+    pub const QUICK: Self = Self { runs: 3, seconds: 3.0, many_requests: 100_000 };
+}
+
+/// A key store to measure.
+pub struct Bench {
+    /// The program as it is deployed.
+    pub program: PathBuf,
+    /// How much is run.
+    pub length: Length,
+    folder: PathBuf,
+    address: SocketAddr,
+}
+
+impl Bench {
+    /// Makes the key store: software keys, plain HTTP on loopback, no rate limit; the rest as `init` has it.
+    pub fn new(workspace: &Workspace, length: Length) -> Result<Self> {
+        let program = workspace.holdfast(Profile::Release);
+        let folder = scratch(workspace.target().join("bench"))?;
+        let address = free_address()?;
+        let mut init = Command::new(&program);
+        init.arg("init").arg(&folder).args(["--plain-http", "--listen", &address.to_string()]);
+        process::capture(init.arg("--components").arg(workspace.components()))?;
+        let bench = Self { program, length, folder, address };
+        let config = bench.config();
+        let text = std::fs::read_to_string(&config).map_err(file("can't read", &config))?;
+        let lines = text.lines().map(|line| match line.starts_with("rate_limit") {
+            true => "rate_limit = 0\n".to_owned(),
+            false => format!("{line}\n"),
+        });
+        std::fs::write(&config, lines.collect::<String>()).map_err(file("can't write", &config))?;
+        Ok(bench)
+    }
+
+    /// The configuration's file.
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("holdfast.toml")
+    }
+
+    /// The folder of compiled components.
+    pub fn cache(&self) -> PathBuf {
+        self.folder.join("cache")
+    }
+
+    /// Starts the server.
+    pub fn start(&self) -> Result<Server> {
+        self.start_program(&self.program)
+    }
+
+    /// Starts another build of it.
+    pub fn start_program(&self, program: &Path) -> Result<Server> {
+        // The records of earlier runs would only fill the disk.
+        let audit = self.folder.join("audit.jsonl");
+        if audit.exists() {
+            std::fs::remove_file(&audit).map_err(file("can't remove", &audit))?;
+        }
+        Server::start(program, &self.config(), self.address, Ready::Answers)
+    }
+
+    /// Puts load on a server; `arguments` are those of `holdfast bench` besides target, key and process.
+    pub fn load(&self, server: &Server, arguments: &[&str]) -> Result<Report> {
+        let mut command = Command::new(&self.program);
+        command.args(["bench", "--url", &format!("http://{}", self.address), "--key", "demo", "--json"]);
+        command.arg("--credential").arg(self.folder.join("demo-credential.json"));
+        command.args(["--pid", &server.pid().to_string()]).args(arguments);
+        if !arguments.contains(&"--count") {
+            command.args(["--seconds", &self.length.seconds.to_string()]);
+        }
+        let text = process::capture(&mut command)?;
+        let value = serde_json::from_str(&text).map_err(|error| {
+            Error::Unexpected(format!("`holdfast bench --json` printed no JSON: {error}"))
+        })?;
+        Ok(Report(value))
+    }
+}
+
+/// What `holdfast bench --json` measured.
+pub struct Report(Value);
+
+impl Report {
+    /// A number by its place, such as `/server/cpu_us_per_request`.
+    pub fn number(&self, pointer: &str) -> Result<f64> {
+        let missing = || Error::Unexpected(format!("`holdfast bench --json` has no number at {pointer}"));
+        self.0.pointer(pointer).and_then(Value::as_f64).ok_or_else(missing)
+    }
+
+    /// The server's CPU time a request, in us.
+    pub fn cpu_us(&self) -> Result<f64> {
+        self.number("/server/cpu_us_per_request")
+    }
+
+    /// A latency of rightly signed requests in us, the worst of the operations, such as `p99_us`.
+    pub fn latency(&self, name: &str) -> Result<f64> {
+        let rows = self.0.pointer("/latency").and_then(Value::as_array);
+        let signed = rows
+            .into_iter()
+            .flatten()
+            .filter(|row| !matches!(row["kind"].as_str(), Some("forged" | "unsigned")));
+        let worst = signed.filter_map(|row| row[name].as_f64()).fold(f64::NEG_INFINITY, f64::max);
+        match worst.is_finite() {
+            true => Ok(worst),
+            false => Err(Error::Unexpected(format!("`holdfast bench --json` has no latency {name}"))),
+        }
+    }
+}
