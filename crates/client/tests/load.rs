@@ -27,7 +27,7 @@ fn plan(url: &str) -> Plan {
         payload_bytes: 32,
         aad_bytes: 24,
         cdiv: true,
-        principal: "arn:aws:iam::123456789012:role/bench-{n}".into(),
+        principal: "arn:aws:iam::123456789012:role/bench-{}".into(),
         principals: 3,
         via_service: Some("ebs".into()),
         forged: 0.0,

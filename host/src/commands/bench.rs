@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use holdfast_client::load::{self, Mix, Pace, Plan, Progress};
 
-use super::call::target::{Resolved, Target, Unreachable};
+use super::call::Unreachable;
+use super::call::target::{Resolved, Target};
 use crate::commands::{CommandError, Output, Usage};
 
 /// `holdfast bench`.
@@ -54,8 +55,8 @@ pub struct Arguments {
     /// Ask for the ciphertext data integrity value
     #[arg(long)]
     cdiv: bool,
-    /// awsPrincipalArn; {n} stands for 0 to --principals less 1
-    #[arg(long, value_name = "PRINCIPAL", default_value = "arn:aws:iam::123456789012:role/bench-{n}")]
+    /// awsPrincipalArn; {} stands for 0 to --principals less 1
+    #[arg(long, value_name = "PRINCIPAL", default_value = "arn:aws:iam::123456789012:role/bench-{}")]
     principal: String,
     /// How many principals take turns
     #[arg(long, value_name = "N", default_value_t = 100)]
@@ -97,6 +98,9 @@ pub fn run(arguments: Arguments, output: &mut Output) -> Result<(), CommandError
             tell(progress);
         }
     });
+    if terminal {
+        let _ = write!(std::io::stderr(), "\x1b[K");
+    }
     let report = result.map_err(|error| -> CommandError {
         match error {
             load::LoadError::Plan(error) => Usage(error.to_string()).into(),
@@ -112,6 +116,8 @@ pub fn run(arguments: Arguments, output: &mut Output) -> Result<(), CommandError
     } else {
         output.line(&report)?
     }
+    // The report comes before the complaint about it.
+    output.flush()?;
     if report.is_clean() { Ok(()) } else { Err(Unclean.into()) }
 }
 
@@ -144,14 +150,13 @@ fn plan(arguments: &Arguments) -> Result<Plan, CommandError> {
     })
 }
 
-/// One line, written over each second.
+/// One line, written over each second; the cursor waits at its start, for whatever comes next.
 fn tell(progress: Progress) {
     let Progress { elapsed, done, rate, failed } = progress;
+    let seconds = elapsed.as_secs_f64();
     // Nobody is left to tell when the standard error is closed.
     let _ = write!(
         std::io::stderr(),
-        "\r{:4.0} s  {done} requests, {rate:.0} a second, {failed} failed\x1b[K{}",
-        elapsed.as_secs_f64(),
-        "\r"
+        "\x1b[K{seconds:4.0} s  {done} requests, {rate:.0} a second, {failed} failed\r"
     );
 }

@@ -13,7 +13,8 @@ use serde::Serialize;
 
 use self::inputs::{Facts, Plaintext, SealedInput};
 use self::show::{Alteration, show_answer, show_request};
-use self::target::{Target, Unreachable};
+use self::target::Target;
+pub use self::target::Unreachable;
 use crate::commands::{CommandError, Output};
 
 /// `holdfast call`.
@@ -216,7 +217,8 @@ impl<'a> Call<'a> {
         } else {
             output.line(&body)?
         }
-        Ok(())
+        // A refusal's body comes before the complaint about it.
+        Ok(output.flush()?)
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Plan {
     pub aad_bytes: usize,
     /// Ask for the CDIV.
     pub cdiv: bool,
-    /// `awsPrincipalArn`; `{n}` stands for 0 to `principals` - 1, in turn.
+    /// `awsPrincipalArn`; `{}` stands for 0 to `principals` - 1, in turn.
     pub principal: String,
     /// How many principals.
     pub principals: usize,

@@ -92,7 +92,6 @@ pub struct PlanSummary {
 
 /// So many requests of a kind ended so.
 #[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub struct OutcomeCount {
     /// Which kind.
     pub kind: Kind,

@@ -264,7 +264,7 @@ pub(super) fn error_name(body: &[u8]) -> String {
 }
 
 pub(super) fn principal(plan: &Plan, n: usize) -> String {
-    plan.principal.replace("{n}", &n.to_string())
+    plan.principal.replace("{}", &n.to_string())
 }
 
 pub(super) fn key_arn(plan: &Plan) -> String {
