@@ -27,12 +27,16 @@ fn main() -> Result<(), Box<dyn Error>> {
             let e = black_box(&encrypted);
             black_box(key.decrypt(&e.ciphertext, &e.iv, &e.tag, &e.metadata, &aad)).is_ok()
         });
-        measure(&format!("verify {len} bytes"), || key.verify(black_box(&encrypted), &aad, &plaintext).is_ok());
+        measure(&format!("verify {len} bytes"), || {
+            key.verify(black_box(&encrypted), &aad, &plaintext).is_ok()
+        });
     }
     measure("24 random bytes", || {
         holdfast_keystore::Random::fill(&mut SystemRandom, black_box(&mut [0; 24])).is_ok()
     });
-    measure("a secret made and dropped", || !black_box(holdfast_secret::Secret::copy_from(&[1; 32])).is_empty());
+    measure("a secret made and dropped", || {
+        !black_box(holdfast_secret::Secret::copy_from(&[1; 32])).is_empty()
+    });
     Ok(())
 }
 
