@@ -9,6 +9,7 @@ mod components;
 mod key_store;
 mod keystore;
 mod reader;
+mod seal;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -20,9 +21,11 @@ use std::path::{Path, PathBuf};
 
 pub use audit::{Audit, Fsync};
 pub use components::{ComponentFile, Components, Sha256Digest};
-pub use key_store::{InvalidName, KeyStore, KeyStoreName, Policy, RateLimit, Region, UriPathPrefix};
-pub use keystore::{KeystoreFile, SealSource};
+pub use holdfast_keystore::KeyStoreName;
+pub use key_store::{InvalidName, KeyStore, Policy, RateLimit, Region, UriPathPrefix};
+pub use keystore::{Keystore, SealSource};
 pub use reader::Problem;
+pub use seal::SealSourceError;
 pub use server::{Limits, Server, TlsFiles, Transport};
 
 use reader::{Places, Reader, Section};
@@ -35,7 +38,7 @@ pub struct Config {
     /// Where and how requests are received.
     pub server: Server,
     /// The sealed keystore that holds keys and credentials.
-    pub keystore: KeystoreFile,
+    pub keystore: Keystore,
     /// The audit log.
     pub audit: Audit,
     /// Where metrics are served, on a loopback address; `None` where they aren't.

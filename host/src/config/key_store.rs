@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use holdfast_keystore::KeyStoreName;
+
 use super::components::{ComponentFile, read_file};
 use super::reader::{Entry, Section};
 
@@ -54,10 +56,6 @@ pub struct InvalidName {
     allowed: &'static str,
 }
 
-/// A key store's name: 1 to 64 characters of `A-Za-z0-9-_.`, beginning with a letter or digit.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct KeyStoreName(Arc<str>);
-
 /// What stands before `/kms/xks/v1`: empty, or `/` and characters of `a-zA-Z0-9/-_` without `//` and without `/` at
 /// the end; at most 117 characters, so that the whole XksProxyUriPath has at most 128.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -96,15 +94,6 @@ macro_rules! name {
     };
 }
 
-name!(
-    KeyStoreName,
-    "a key store's name (1 to 64 of letters, digits, - _ and ., beginning with a letter or digit)",
-    |text| {
-        (1..=64).contains(&text.len())
-            && text.starts_with(|first: char| first.is_ascii_alphanumeric())
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    }
-);
 name!(
     UriPathPrefix,
     "a URI path prefix (\"\", or / and letters, digits, / - and _, without // and without / at the end, at most 117 characters)",

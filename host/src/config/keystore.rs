@@ -6,7 +6,7 @@ use super::reader::Section;
 
 /// `[keystore]`.
 #[derive(Clone, Debug)]
-pub struct KeystoreFile {
+pub struct Keystore {
     /// The sealed file.
     pub path: PathBuf,
     /// Where the secret that opens it comes from.
@@ -28,7 +28,7 @@ pub enum SealSource {
 
 const SEALS: &str = "one of key_file, passphrase_file, passphrase_env, systemd_credential";
 
-pub fn read(section: Section<'_>) -> Option<KeystoreFile> {
+pub fn read(section: Section<'_>) -> Option<Keystore> {
     let path = section.need("path").and_then(|entry| entry.path());
     let seal = match section.has("seal") {
         true => section.section("seal").and_then(seal),
@@ -43,7 +43,7 @@ pub fn read(section: Section<'_>) -> Option<KeystoreFile> {
     // `seal` is known even where it is missing.
     section.get("seal");
     section.finish();
-    Some(KeystoreFile { path: path?, seal: seal? })
+    Some(Keystore { path: path?, seal: seal? })
 }
 
 fn seal(section: Section<'_>) -> Option<SealSource> {

@@ -1,0 +1,71 @@
+//! What can be typed: each command's arguments stand beside its code in [`crate::commands`].
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{check_config, component, credential, init, key, keystore, kms_config};
+
+/// An AWS KMS external key store (XKS) proxy whose request logic is sandboxed.
+#[derive(Debug, Parser)]
+#[command(
+    name = "holdfast",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+#[command(after_help = "\
+Exit codes: 0 done; 1 refused or failed, with the reason on the standard error; 2 wrong usage.
+
+Example, from nothing to a running key store:
+  holdfast init demo
+  holdfast serve --config demo/holdfast.toml")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// One for each command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a folder with a working configuration, keystore, key and credential.
+    Init(init::Arguments),
+    /// Check a configuration and everything that it names.
+    CheckConfig(check_config::Arguments),
+    /// Create, list and change keys.
+    Key(key::Arguments),
+    /// Create, list and remove the credentials that AWS KMS signs with.
+    Credential(credential::Arguments),
+    /// Look after the sealed file that holds keys and credentials.
+    Keystore(keystore::Arguments),
+    /// Print the JSON file that the KMS console takes for a credential.
+    KmsConfig(kms_config::Arguments),
+    /// Look into WebAssembly components.
+    Component(component::Arguments),
+}
+
+/// The configuration that a command works on.
+#[derive(Args, Clone, Debug)]
+pub struct ConfigFile {
+    /// The configuration [default: $HOLDFAST_CONFIG, else holdfast.toml]
+    #[arg(long = "config", value_name = "FILE", global = true)]
+    path: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    /// What was given, else `$HOLDFAST_CONFIG`, else `holdfast.toml` in the current folder.
+    pub fn path(&self) -> PathBuf {
+        let from_environment = || std::env::var_os("HOLDFAST_CONFIG").map(PathBuf::from);
+        self.path.clone().or_else(from_environment).unwrap_or_else(|| "holdfast.toml".into())
+    }
+}
+
+/// The key store that a command works on.
+#[derive(Args, Clone, Debug)]
+pub struct KeyStoreChoice {
+    /// The key store's name in the configuration [default: the only one]
+    #[arg(long = "key-store", value_name = "NAME", global = true)]
+    pub name: Option<String>,
+}

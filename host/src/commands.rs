@@ -1,0 +1,58 @@
+//! The commands, one module each: `Arguments` and `run`.
+
+pub mod check_config;
+pub mod component;
+pub mod credential;
+pub mod init;
+pub mod key;
+pub mod keystore;
+pub mod kms_config;
+mod kms_json;
+mod new_file;
+mod opened;
+mod output;
+mod when;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+pub use output::{Output, OutputError};
+
+use crate::cli::{Cli, Command};
+
+/// Why a command failed; shown with its sources.
+pub type CommandError = Box<dyn Error + Send + Sync>;
+
+/// Arguments that don't go together; the exit code is 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// Runs one command, tells why it failed and gives the exit code.
+pub fn run(cli: Cli) -> ExitCode {
+    let mut output = Output::stdout();
+    let result = dispatch(cli.command, &mut output);
+    let result = result.and_then(|()| Ok(output.flush()?));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.downcast_ref::<OutputError>().is_some_and(OutputError::is_closed_pipe) => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            output::complain(error.as_ref());
+            if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn dispatch(command: Command, output: &mut Output) -> Result<(), CommandError> {
+    match command {
+        Command::Init(arguments) => init::run(arguments, output),
+        Command::CheckConfig(arguments) => check_config::run(arguments, output),
+        Command::Key(arguments) => key::run(arguments, output),
+        Command::Credential(arguments) => credential::run(arguments, output),
+        Command::Keystore(arguments) => keystore::run(arguments, output),
+        Command::KmsConfig(arguments) => kms_config::run(arguments, output),
+        Command::Component(arguments) => component::run(arguments, output),
+    }
+}

@@ -1,0 +1,96 @@
+//! The contracts that the host knows (`wit/`), and whether a component keeps one.
+
+use super::signature::Interface;
+
+/// One of the host's contracts.
+#[derive(Debug)]
+pub struct Contract {
+    /// The WIT world.
+    pub world: &'static str,
+    /// Where such a component belongs in the configuration.
+    pub configured_as: &'static str,
+    /// All that it may import.
+    imports: &'static [&'static str],
+    /// What it must export.
+    export: &'static str,
+    /// The functions of that export.
+    functions: &'static [&'static str],
+}
+
+const CONTRACTS: [Contract; 3] = [
+    Contract {
+        world: "holdfast:authn/authenticator@0.1.0",
+        configured_as: "components.sigv4",
+        imports: &[],
+        export: "holdfast:authn/sigv4@0.1.0",
+        functions: &["claim"],
+    },
+    Contract {
+        world: "holdfast:proxy/proxy@0.1.0",
+        configured_as: "components.proxy",
+        imports: &["holdfast:gate/types@0.1.0"],
+        export: "holdfast:proxy/handler@0.1.0",
+        functions: &["handle"],
+    },
+    Contract {
+        world: "holdfast:policy/policy-engine@0.1.0",
+        configured_as: "key_store.policy.component",
+        // Types only: nothing that can be called.
+        imports: &["holdfast:policy/types@0.1.0"],
+        export: "holdfast:policy/policy@0.1.0",
+        functions: &["configure", "describe", "evaluate"],
+    },
+];
+
+/// What a component is, and why the host would not take it; no reason means that it would.
+#[derive(Debug)]
+pub struct Verdict {
+    pub contract: Option<&'static Contract>,
+    pub reasons: Vec<String>,
+}
+
+pub fn judge(imports: &[Interface], exports: &[Interface]) -> Verdict {
+    let kept = |contract: &&Contract| exports.iter().any(|export| export.name == contract.export);
+    let Some(contract) = CONTRACTS.iter().find(kept) else {
+        return Verdict { contract: None, reasons: stranger(imports, exports) };
+    };
+    let mut reasons = Vec::new();
+    for import in imports {
+        if !contract.imports.contains(&import.name.as_str()) {
+            let allowed = match contract.imports {
+                [] => "nothing".to_owned(),
+                allowed => format!("only {}", allowed.join(", ")),
+            };
+            reasons.push(format!("imports {}; {} may import {allowed}", import.name, contract.world));
+        }
+    }
+    for export in exports.iter().filter(|export| export.name == contract.export) {
+        for name in contract.functions {
+            if !export.functions.iter().any(|function| function.name == *name) {
+                reasons.push(format!("{} lacks the function {name}", contract.export));
+            }
+        }
+    }
+    Verdict { contract: Some(contract), reasons }
+}
+
+/// Why a component without an export of ours is of no use here.
+fn stranger(imports: &[Interface], exports: &[Interface]) -> Vec<String> {
+    let known: Vec<&str> = CONTRACTS.iter().map(|contract| contract.export).collect();
+    let mut reasons = vec![format!("exports none of {}", known.join(", "))];
+    for export in exports {
+        let other_version = |known: &&&str| unversioned(known) == unversioned(&export.name);
+        if let Some(known) = known.iter().find(other_version) {
+            reasons.push(format!("exports {}; this host knows {known}", export.name));
+        }
+    }
+    let wanted = CONTRACTS.iter().flat_map(|contract| contract.imports).copied().collect::<Vec<_>>();
+    for import in imports.iter().filter(|import| !wanted.contains(&import.name.as_str())) {
+        reasons.push(format!("imports {}, which no component of this host has", import.name));
+    }
+    reasons
+}
+
+fn unversioned(name: &str) -> &str {
+    name.split('@').next().unwrap_or(name)
+}

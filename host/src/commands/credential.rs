@@ -1,0 +1,128 @@
+//! `holdfast credential`: what AWS KMS signs with.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use holdfast_keystore::{AccessKeyId, Credential, SecretAccessKey, SystemRandom};
+use serde::Serialize;
+
+use super::kms_json::kms_json;
+use super::new_file::{self, Mode};
+use super::opened::OpenedKeyStore;
+use super::{CommandError, Output, when};
+use crate::cli::{ConfigFile, KeyStoreChoice};
+
+/// `holdfast credential`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A key store can have several live credentials: create the new one, give it to AWS KMS, then remove the old one.
+A running host takes every change up by itself, without a restart.
+
+Examples:
+  holdfast credential create --output kms.json
+  holdfast credential list")]
+pub struct Arguments {
+    #[command(flatten)]
+    config: ConfigFile,
+    #[command(flatten)]
+    key_store: KeyStoreChoice,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make a credential and print the JSON file that the KMS console takes.
+    Create {
+        /// Write the JSON to a new file, for this user only, instead of the standard output
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Show the access key ids, never a secret.
+    List {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Refuse a credential from now on.
+    Remove {
+        /// Its access key id
+        access_key_id: AccessKeyId,
+        /// Remove it even if it is the key store's last one
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// A credential as `list` tells of it.
+#[derive(Debug, Serialize)]
+struct CredentialReport {
+    access_key_id: String,
+    created: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum CredentialCommandError {
+    #[error(
+        "{0} is the last credential of key store {1}, and without one every request is refused; \
+         create another first, or use --force"
+    )]
+    Last(AccessKeyId, String),
+}
+
+/// Runs the command.
+pub fn run(arguments: Arguments, output: &mut Output) -> Result<(), CommandError> {
+    let Arguments { config, key_store, action } = arguments;
+    let mut store = OpenedKeyStore::open(&config, &key_store)?;
+    match action {
+        Action::Create { output: file } => create(&mut store, file, output),
+        Action::List { json } => list(&store, json, output),
+        Action::Remove { access_key_id, force } => {
+            store.credential(&access_key_id)?;
+            if !force && store.credentials().count() == 1 {
+                return Err(CredentialCommandError::Last(access_key_id, store.name().to_string()).into());
+            }
+            let name = store.name().clone();
+            store.change(|contents, _| contents.remove_credential(&name, &access_key_id))?;
+            Ok(output.line(format_args!("Removed credential {access_key_id} of key store {name}."))?)
+        }
+    }
+}
+
+fn create(
+    store: &mut OpenedKeyStore,
+    file: Option<PathBuf>,
+    output: &mut Output,
+) -> Result<(), CommandError> {
+    let name = store.name().clone();
+    let id = AccessKeyId::generate(&mut SystemRandom)?;
+    let secret = SecretAccessKey::generate(&mut SystemRandom)?;
+    let json = kms_json(&store.configured().uri_path_prefix, &id, &secret);
+    let Some(file) = file else {
+        store.change(|contents, now| contents.add_credential(&name, &id, secret, now))?;
+        return Ok(output.bytes(json.expose())?);
+    };
+    // The file comes first: a credential whose secret nobody got would be live for nothing.
+    new_file::write(&file, json.expose(), Mode::Secret)?;
+    if let Err(error) = store.change(|contents, now| contents.add_credential(&name, &id, secret, now)) {
+        // It names a credential that isn't there; the first error is the one to tell.
+        let _ = std::fs::remove_file(&file);
+        return Err(error);
+    }
+    let file = file.display();
+    Ok(output
+        .line(format_args!("Created credential {id} of key store {name}; {file} is for the KMS console."))?)
+}
+
+fn list(store: &OpenedKeyStore, json: bool, output: &mut Output) -> Result<(), CommandError> {
+    let report = |(id, credential): (&AccessKeyId, &Credential)| CredentialReport {
+        access_key_id: id.to_string(),
+        created: when::show(credential.created()),
+    };
+    let reports: Vec<CredentialReport> = store.credentials().map(report).collect();
+    if json {
+        return Ok(output.json(&reports)?);
+    }
+    let row = |report: &CredentialReport| [report.access_key_id.clone(), report.created.clone()];
+    Ok(output.table(["ACCESS KEY ID", "CREATED"], reports.iter().map(row))?)
+}
