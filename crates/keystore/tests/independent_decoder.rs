@@ -1,6 +1,7 @@
 //! tests/keystore-decoder/decode.py, which shares no code with this crate, reads the same out of the same files.
 //!
 //! `HOLDFAST_TEST_PYTHON` names a Python that has the packages cryptography and argon2-cffi.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // the functions beside the tests too
 
 use std::env;
 use std::fs;

@@ -1,4 +1,5 @@
 //! SIGKILL at any instant: the file opens, and nothing acknowledged is lost.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // the functions beside the tests too
 #![cfg(unix)]
 
 use std::env;

@@ -1,5 +1,6 @@
 //! The committed files of testdata/, which docs/keystore-format.md describes: what is written today is the same, and
 //! what was written then opens.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // the functions beside the tests too
 
 use std::fs;
 use std::path::PathBuf;
