@@ -85,49 +85,58 @@ fn vm_flags(address: usize) -> String {
     panic!("{address:#x} is in no mapping");
 }
 
+/// Runs the ignored test `name` in a process of its own.
 #[cfg(target_os = "linux")]
-#[test]
-fn a_hardened_process_leaves_no_core_dump() {
-    // In a child, so that the other tests stay debuggable.
+fn run_alone(name: &str) {
     let exe = std::env::current_exe().unwrap();
-    let output = std::process::Command::new(exe)
-        .args(["--exact", "tests::child_hardens_itself", "--nocapture", "--ignored"])
-        .output()
-        .unwrap();
+    let arguments = ["--exact", name, "--nocapture", "--ignored"];
+    let output = std::process::Command::new(exe).args(arguments).output().unwrap();
     assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-#[ignore = "run by a_hardened_process_leaves_no_core_dump"]
-fn child_hardens_itself() {
+fn a_hardened_process_leaves_no_core_dump() {
+    run_alone("tests::hardened");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "changes its process; run by a_hardened_process_leaves_no_core_dump"]
+fn hardened() {
     harden_process().unwrap();
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap().to_owned();
-    assert!(core.split_whitespace().any(|word| word == "0"), "{core}");
+    assert_eq!(core.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"], "{core}");
     // SAFETY: takes a number only.
     assert_eq!(unsafe { libc::prctl(libc::PR_GET_DUMPABLE) }, 0);
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn secrets_work_without_permission_to_lock() {
-    let exe = std::env::current_exe().unwrap();
-    let output = std::process::Command::new("sh")
-        .args(["-c", "ulimit -l 0; exec \"$0\" --exact tests::child_may_not_lock --nocapture --ignored"])
-        .arg(exe)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
+fn secrets_work_without_permission_to_lock_and_the_status_tells() {
+    run_alone("tests::may_not_lock");
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-#[ignore = "run by secrets_work_without_permission_to_lock"]
-fn child_may_not_lock() {
-    let secret = Secret::copy_from(&[7; 5000]);
-    assert_eq!(secret.expose(), [7; 5000]);
+#[ignore = "changes its process; run by secrets_work_without_permission_to_lock_and_the_status_tells"]
+fn may_not_lock() {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: reads one rlimit that lives through the call.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &none) }, 0);
+    // SAFETY: takes numbers only. Root may lock whatever the limit; nobody may not.
+    unsafe {
+        if libc::geteuid() == 0 {
+            assert_eq!(libc::setuid(65534), 0);
+        }
+    }
+    let secrets = [Secret::copy_from(&[7; 32]), Secret::copy_from(&[7; 5000])];
+    assert!(secrets.iter().all(|secret| secret.expose().iter().all(|&byte| byte == 7)));
     let status = locking_status();
-    // With CAP_IPC_LOCK (root) the limit doesn't bind.
-    assert!(status.is_complete() || status.errno.is_some());
+    assert_eq!((status.locked, status.is_complete()), (0, false));
+    assert!(status.unlocked >= 5032 && status.errno.is_some(), "{status:?}");
+    drop(secrets);
+    assert!(locking_status().unlocked < 5000 + 16 * 1024);
 }
