@@ -160,8 +160,8 @@ impl KeystoreFile {
 
     /// Changes the contents, durably. When `change` fails, nothing is written.
     ///
-    /// When a key, a version or a credential is gone afterwards (or an earlier erasure was interrupted), two generations
-    /// are written, so that `PATH.previous` doesn't hold it either.
+    /// When a key, a version or a credential is gone afterwards, two generations are written, so that `PATH.previous`
+    /// doesn't hold it either. If that was interrupted ([`Info::erasing`]), any further change finishes it.
     pub fn update<T>(
         &self,
         seal: &Seal,
@@ -172,7 +172,7 @@ impl KeystoreFile {
         let Opened { contents: old, info } = self.open(seal)?;
         let mut contents = old.clone();
         let result = change(&mut contents)?;
-        let erase = info.erasing || contents.lacks_a_secret_of(&old);
+        let erase = contents.lacks_a_secret_of(&old);
         let written = self.write(&path, &contents, seal, info, erase)?;
         Ok((result, written))
     }
