@@ -20,15 +20,15 @@ pub struct Server {
     child: Child,
     address: SocketAddr,
     log: PathBuf,
-    /// From the start of the process until it answered, or accepted a connection where it serves HTTPS.
+    /// From the start of the process until it was ready.
     pub started_in: Duration,
 }
 
 /// How a server is found ready.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Ready {
-    /// It accepts a connection.
-    Accepts,
+    /// It says that it listens.
+    Listens,
     /// It answers `GET /ping` with 200 over plain HTTP.
     Answers,
 }
@@ -97,7 +97,7 @@ impl Server {
                 return Err(Error::Failed { command: "holdfast serve".into(), status, output });
             }
             let is_ready = match ready {
-                Ready::Accepts => TcpStream::connect(self.address).is_ok(),
+                Ready::Listens => self.log().lines().any(|line| line.starts_with("listening on ")),
                 Ready::Answers => answers_ping(self.address).unwrap_or(false),
             };
             if is_ready {
