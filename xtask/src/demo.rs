@@ -2,13 +2,14 @@
 
 mod audit;
 mod call;
+mod stop;
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use crate::build::{self, Which};
 use crate::error::{Error, Result, file};
-use crate::report::{bold, dim, good, step};
+use crate::report::{bold, good, step};
 use crate::server::{Ready, Server, free_address, scratch};
 use crate::workspace::{Profile, Workspace};
 use call::Caller;
@@ -53,23 +54,15 @@ pub fn task(workspace: &Workspace) -> Result<()> {
     calls(&caller, folder.join("sealed.json"))?;
     let records = folder.join("audit.jsonl");
     let why = "one record a request, written before its answer leaves; shortened here";
-    let seen = shown(&format!("cat {}", records.display()), why, || audit::show(&records, RULE))?;
-    shown("SIGTERM", "the server finishes what it has accepted, then ends", || {
-        let before = server.log().lines().count();
-        let log = config.with_file_name("serve.log");
-        let (status, took) = server.stop()?;
-        let said = std::fs::read_to_string(&log).map_err(file("can't read", &log))?;
-        said.lines().skip(before).for_each(|line| println!("   {line}"));
-        match status.success() {
-            true => println!("   ended with {status} after {} ms", took.as_millis()),
-            false => return Err(Error::Unexpected(format!("the server ended with {status}"))),
-        }
-        println!(
-            "   {}",
-            dim("what it recorded last (requests that nobody vouches for are counted, not recorded):")
-        );
-        audit::show_rest(&records, seen)
+    shown(&format!("cat {}", records.display()), why, || audit::show(&records, RULE))?;
+    shown("kill -TERM", "the server answers what it has accepted, then ends", || {
+        stop::show(server, &caller, &folder)
     })?;
+    println!(
+        "\n{}",
+        bold("-- Last in the audit log: requests that nobody vouches for are counted, not recorded.")
+    );
+    audit::show_counts(&records)?;
     println!("\n{} All of it is in {}; remove it when you like.", good("As expected."), folder.display());
     Ok(())
 }

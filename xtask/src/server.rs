@@ -71,6 +71,11 @@ impl Server {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Where it logs.
+    pub fn log_path(&self) -> &Path {
+        &self.log
+    }
+
     /// Asks it to stop (SIGTERM), waits for its end, and returns how it ended and how long that took.
     pub fn stop(mut self) -> Result<(ExitStatus, Duration)> {
         let started = Instant::now();

@@ -10,8 +10,8 @@ use crate::report::{dim, good};
 /// How many records are shown.
 const SHOWN: usize = 8;
 
-/// Shows the first records, and the one denial in full; it must name the rule. Returns how many records there are.
-pub fn show(log: &Path, rule: &str) -> Result<usize> {
+/// Shows the first records, and the one denial in full; it must name the rule.
+pub fn show(log: &Path, rule: &str) -> Result<()> {
     let text = std::fs::read_to_string(log).map_err(file("can't read", log))?;
     let records: Vec<(&str, Value)> =
         text.lines().map(|line| (line, serde_json::from_str(line).unwrap_or_default())).collect();
@@ -29,13 +29,15 @@ pub fn show(log: &Path, rule: &str) -> Result<usize> {
     };
     println!("   {} the denial, by rule {rule} of policy.cedar; the whole record:", good("found:"));
     println!("   {line}");
-    Ok(records.len())
+    Ok(())
 }
 
-/// Shows what was recorded behind the first `seen` records.
-pub fn show_rest(log: &Path, seen: usize) -> Result<()> {
+/// Shows the counts of requests that failed before authentication.
+pub fn show_counts(log: &Path) -> Result<()> {
     let text = std::fs::read_to_string(log).map_err(file("can't read", log))?;
-    text.lines().skip(seen).for_each(|line| println!("   {line}"));
+    text.lines()
+        .filter(|line| line.contains("authentication-failures"))
+        .for_each(|line| println!("   {line}"));
     Ok(())
 }
 

@@ -35,13 +35,19 @@ impl Caller {
         }
     }
 
+    /// The command that makes a signed request.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("call").args(arguments).args(["--url", &self.url]);
+        command.arg("--credential").arg(&self.credential).arg("--ca").arg(&self.ca);
+        command
+    }
+
     /// Makes a signed request and shows it.
     pub fn call(&self, asked: &str, arguments: &[&str]) -> Result<Answer> {
         println!("\n{}", bold(format!("-- {asked}")));
         println!("   {}", dim(format!("$ holdfast call {}", arguments.join(" "))));
-        let mut command = Command::new(&self.program);
-        command.arg("call").args(arguments).args(["--url", &self.url]);
-        command.arg("--credential").arg(&self.credential).arg("--ca").arg(&self.ca);
+        let mut command = self.command(arguments);
         let is_series = arguments.contains(&"--repeat");
         if !is_series {
             command.arg("--show");
