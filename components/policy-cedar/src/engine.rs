@@ -53,7 +53,12 @@ impl Engine {
 
     /// Decides one query: denied unless a `permit` applies, no `forbid` does, and every rule could be evaluated.
     pub fn evaluate(&self, query: &Query) -> Decision {
-        let built = request::build(query, self.reads, &self.names, &self.document.groups)
+        self.evaluate_with(query, self.reads)
+    }
+
+    /// The same with these facts put in, also ones that no rule reads: they make no difference.
+    pub fn evaluate_with(&self, query: &Query, facts: Facts) -> Decision {
+        let built = request::build(query, facts, &self.names, &self.document.groups)
             .and_then(|(request, own)| Ok((request, self.entities(own)?)));
         let (request, entities) = match built {
             Ok(built) => built,

@@ -1,0 +1,72 @@
+//! Whether a verified request may use a key: one trait between the gate and whatever decides.
+//!
+//! [`ComponentPolicy`] runs a sandboxed component that exports `holdfast:policy/policy`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use holdfast_gate::query::{Decision, Query};
+
+mod bindings;
+mod cache;
+mod component;
+mod facts;
+mod failure;
+mod guest;
+mod load;
+mod snapshot;
+mod stored;
+
+pub use component::ComponentPolicy;
+pub use failure::{FailureKind, PolicyFailure};
+pub use guest::{Limits, Sandbox};
+pub use load::{Load, LoadError, Problem, Source};
+
+/// The future of a decision.
+pub type Deciding<'a> = Pin<Box<dyn Future<Output = Result<Arc<Decision>, PolicyFailure>> + Send + 'a>>;
+
+/// What the gate asks before it grants a key.
+pub trait Policy: Send + Sync {
+    /// Decides one query. A failure is never an allow: the gate refuses with InternalException.
+    fn decide<'a>(&'a self, query: &'a Query) -> Deciding<'a>;
+
+    /// What decides, for audit records and logs.
+    fn identity(&self) -> &PolicyIdentity;
+
+    /// What happened so far.
+    fn metrics(&self) -> PolicyMetrics;
+}
+
+/// What decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyIdentity {
+    /// SHA-256 of the component, in hexadecimal.
+    pub component: String,
+    /// SHA-256 over the names and texts of the document's files, in hexadecimal.
+    pub revision: String,
+    /// What the component calls itself, such as `cedar 4.14.1`.
+    pub engine: String,
+    /// The ids of the rules, in the document's order.
+    pub rules: Vec<String>,
+}
+
+/// Counters since the policy was loaded, and the size of its cache of decisions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyMetrics {
+    /// Decisions that were answered from the cache.
+    pub hits: u64,
+    /// Decisions that weren't in the cache.
+    pub misses: u64,
+    /// Decisions that were dropped from the cache to make room.
+    pub evictions: u64,
+    /// Decisions in the cache now.
+    pub entries: u64,
+    /// Bytes of the cache now, roughly.
+    pub bytes: u64,
+    /// Failures of the sandbox by kind; kinds that never happened are left out.
+    pub failures: Vec<(FailureKind, u64)>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,275 @@
+//! Loading a policy: a component and the document that it is to decide by.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use holdfast_gate::query::{Arn, Identity, Operation, Query};
+use sha2::{Digest, Sha256};
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Engine, Store};
+
+use super::bindings::{PolicyEngine, PolicyEnginePre, types};
+use super::facts::Reads;
+use super::failure::PolicyFailure;
+use super::guest::{self, Bounds, Limits, Sandbox};
+use super::snapshot;
+use super::stored::SnapshotFolder;
+
+/// Bytes that the host takes from `configure` (problems) and `describe` (ids of rules).
+const LOADING_OUTPUT: usize = 4 * 1024 * 1024;
+/// A page for wizer to answer in, each of the few times that it is asked.
+const ACCESS_MEMORY: usize = 16 * 64 * 1024;
+/// Bytes of a rule's id: it is in every audit record.
+const RULE_LIMIT: usize = 256;
+
+/// One file of a policy's document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// As the configuration names it.
+    pub name: String,
+    /// All of it.
+    pub text: String,
+}
+
+/// What to load, and how.
+pub struct Load<'a> {
+    /// The component's bytes.
+    pub component: &'a [u8],
+    /// The document's files.
+    pub document: &'a [Source],
+    /// What the component may use.
+    pub limits: Limits,
+    /// A private folder to keep snapshots in; without one, each start reads the document.
+    pub snapshots: Option<&'a Path>,
+    /// The rest of the host's sandbox.
+    pub sandbox: Sandbox<'a>,
+}
+
+/// What is wrong with a document, and where. Lines and columns count from 1; 0 where there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file.
+    pub source: String,
+    /// The line in it.
+    pub line: u32,
+    /// The character in the line.
+    pub column: u32,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: {}", self.source, self.message),
+            line => write!(f, "{}:{line}:{}: {}", self.source, self.column, self.message),
+        }
+    }
+}
+
+/// Why a policy can't be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The component wants more than a policy gets.
+    #[error("the policy component imports {}; a policy gets nothing from the host: build it without imports", .0.join(", "))]
+    Imports(Vec<String>),
+    /// The file isn't a component, or not one for policies.
+    #[error("not a policy component: {0:#}; it must export holdfast:policy/policy@0.1.0 as in wit/policy")]
+    World(wasmtime::Error),
+    /// Its state can't be taken over into new instances.
+    #[error(
+        "the policy component can't be snapshotted: {0:#}; build it as one core module without table instructions \
+         (what wasmtime-wizer takes)"
+    )]
+    Snapshot(wasmtime::Error),
+    /// The document is wrong.
+    #[error("the policy's document has problems:\n{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Document(Vec<Problem>),
+    /// The component failed while it read the document.
+    #[error("reading the policy's document: {0}")]
+    Failed(PolicyFailure),
+    /// What the component says of itself is out of bounds.
+    #[error("the policy component describes itself wrongly: {0}")]
+    Description(String),
+    /// The sandbox can't be set up.
+    #[error("setting up the sandbox of the policy: {0:#}")]
+    Engine(wasmtime::Error),
+    /// The folder of snapshots can't be used.
+    #[error("the folder of policy snapshots, {path}: {error}", path = .0.display(), error = .1)]
+    Folder(PathBuf, io::Error),
+}
+
+/// A policy that is ready to decide.
+pub(super) struct Loaded {
+    pub(super) engine: Engine,
+    pub(super) instances: PolicyEnginePre<Bounds>,
+    pub(super) component: String,
+    pub(super) revision: String,
+    pub(super) description: types::Description,
+}
+
+impl Load<'_> {
+    /// Snapshots the configured component, unless that was done before, and prepares instances of the snapshot.
+    pub(super) async fn run(&self) -> Result<Loaded, LoadError> {
+        let component = hex(&Sha256::digest(self.component));
+        let revision = revision(self.document);
+        let folder = match self.snapshots {
+            Some(path) => Some(
+                SnapshotFolder::open(path).map_err(|error| LoadError::Folder(path.to_owned(), error))?,
+            ),
+            None => None,
+        };
+        let kept = folder.as_ref().and_then(|folder| folder.get(&component, &revision));
+        let snapshot = match kept {
+            Some(snapshot) => snapshot,
+            None => {
+                let snapshot = self.snapshot().await?;
+                if let (Some(folder), Some(path)) = (&folder, self.snapshots) {
+                    let failed = |error| LoadError::Folder(path.to_owned(), error);
+                    folder.put(&component, &revision, &snapshot).map_err(failed)?;
+                }
+                snapshot
+            }
+        };
+        let engine = guest::deciding_engine(&self.limits).map_err(LoadError::Engine)?;
+        (self.sandbox.watch)(&engine);
+        let code = (self.sandbox.compile)(&engine, &snapshot).map_err(LoadError::World)?;
+        let instances = prepare(&engine, &code)?;
+        let mut store = self.loading_store(&engine);
+        let policy = instances.instantiate_async(&mut store).await.map_err(failed)?;
+        let description =
+            policy.holdfast_policy_policy().call_describe(&mut store).await.map_err(failed)?;
+        check(&description)?;
+        Ok(Loaded { engine, instances, component, revision, description })
+    }
+
+    /// Runs the component up to the point where it has read the document and decided once.
+    async fn snapshot(&self) -> Result<Vec<u8>, LoadError> {
+        let engine = guest::loading_engine().map_err(LoadError::Engine)?;
+        (self.sandbox.watch)(&engine);
+        let (context, instrumented) = match snapshot::instrument(self.component) {
+            Ok(instrumented) => instrumented,
+            Err(error) => {
+                // Imports are the more useful thing to say, and a usual reason.
+                let code = (self.sandbox.compile)(&engine, self.component).map_err(LoadError::World)?;
+                prepare(&engine, &code)?;
+                return Err(LoadError::Snapshot(error));
+            }
+        };
+        let code = (self.sandbox.compile)(&engine, &instrumented).map_err(LoadError::World)?;
+        let instances = prepare(&engine, &code)?;
+        let mut store = self.loading_store(&engine);
+        let instance = instances.instance_pre().instantiate_async(&mut store).await.map_err(failed)?;
+        let policy = PolicyEngine::new(&mut store, &instance).map_err(LoadError::World)?;
+        let policy = policy.holdfast_policy_policy();
+        let document: Vec<types::Source<'_>> =
+            self.document.iter().map(|source| types::Source { name: &source.name, text: &source.text }).collect();
+        policy.call_configure(&mut store, &document).await.map_err(failed)?.map_err(problems)?;
+        let description = policy.call_describe(&mut store).await.map_err(failed)?;
+        check(&description)?;
+        // What a first decision allocates and looks up is then part of the snapshot.
+        let (warm_up, reads) = (warm_up(), Reads::new(description.reads));
+        policy.call_evaluate(&mut store, reads.view(&warm_up, &[])).await.map_err(failed)?;
+        snapshot::take(&context, &engine, &code, &instance, &mut store).await.map_err(LoadError::Snapshot)
+    }
+
+    fn loading_store(&self, engine: &Engine) -> Store<Bounds> {
+        let memory = self.limits.memory + ACCESS_MEMORY;
+        guest::store(engine, self.limits.loading_time, memory, memory + LOADING_OUTPUT)
+    }
+}
+
+/// Checks the component's type: exactly the contract's exports are used, and there is nothing to import.
+fn prepare(engine: &Engine, code: &Component) -> Result<PolicyEnginePre<Bounds>, LoadError> {
+    let imports = imports(engine, code);
+    if !imports.is_empty() {
+        return Err(LoadError::Imports(imports));
+    }
+    let linker = Linker::new(engine);
+    linker.instantiate_pre(code).and_then(PolicyEnginePre::new).map_err(LoadError::World)
+}
+
+/// All imports but those of plain types, which ask for nothing.
+fn imports(engine: &Engine, code: &Component) -> Vec<String> {
+    let plain = |item: &ComponentItem| match item {
+        ComponentItem::Type(_) => true,
+        ComponentItem::ComponentInstance(instance) => {
+            instance.exports(engine).all(|(_, export)| matches!(export.ty, ComponentItem::Type(_)))
+        }
+        _ => false,
+    };
+    let ty = code.component_type();
+    ty.imports(engine).filter(|(_, import)| !plain(&import.ty)).map(|(name, _)| name.to_owned()).collect()
+}
+
+fn check(description: &types::Description) -> Result<(), LoadError> {
+    let fits = |text: &String| !text.is_empty() && text.len() <= RULE_LIMIT && !text.chars().any(char::is_control);
+    if !fits(&description.engine) {
+        return Err(LoadError::Description(format!("the engine's name {:?}", description.engine)));
+    }
+    match description.rules.iter().find(|rule| !fits(rule)) {
+        Some(rule) => Err(LoadError::Description(format!(
+            "the rule id {rule:?}; ids are 1 to {RULE_LIMIT} bytes without control characters"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn failed(error: wasmtime::Error) -> LoadError {
+    LoadError::Failed(error.into())
+}
+
+fn problems(problems: Vec<types::Problem>) -> LoadError {
+    let problem = |problem: types::Problem| Problem {
+        source: problem.source,
+        line: problem.line,
+        column: problem.column,
+        message: problem.message,
+    };
+    LoadError::Document(problems.into_iter().map(problem).collect())
+}
+
+/// A query that is answered before the snapshot is taken. Its texts are as long as usual ones.
+fn warm_up() -> Query {
+    let arn = |service: &str, region: &str, resource: &str, role: Option<&str>| Arn {
+        partition: "aws".to_owned(),
+        service: service.to_owned(),
+        region: region.to_owned(),
+        account: "000000000000".to_owned(),
+        resource: resource.to_owned(),
+        role: role.map(str::to_owned),
+    };
+    let kms_key = arn("kms", "eu-central-1", "key/00000000-0000-0000-0000-000000000000", None);
+    Query {
+        key_store: "warm-up".to_owned(),
+        access_key_id: "AAAAAAAAAAAAAAAAAAAA".to_owned(),
+        key_id: "warm-up".to_owned(),
+        operation: Operation::Encrypt,
+        principal: Identity::Arn(arn("sts", "", "assumed-role/warm-up/0123456789abcdef0", Some("warm-up"))),
+        principal_text: "arn:aws:sts::000000000000:assumed-role/warm-up/0123456789abcdef0".to_owned(),
+        kms_key: Some(Identity::Arn(kms_key)),
+        kms_operation: "GenerateDataKeyWithoutPlaintext".to_owned(),
+        kms_request_id: "00000000-0000-0000-0000-000000000000".to_owned(),
+        via_service: Some("ebs".to_owned()),
+        source_vpc: Some("vpc-00000000000000000".to_owned()),
+        source_vpce: Some("vpce-00000000000000000".to_owned()),
+        other_metadata: Vec::new(),
+        tls_peer: Some("CN=warm-up".to_owned()),
+        time: 1,
+    }
+}
+
+/// SHA-256 over the files' names and texts.
+fn revision(document: &[Source]) -> String {
+    let mut hash = Sha256::new();
+    for part in document.iter().flat_map(|source| [&source.name, &source.text]) {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part);
+    }
+    hex(&hash.finalize())
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
