@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{check_config, component, credential, init, key, keystore, kms_config};
+use crate::commands::{
+    bench, call, check_config, component, credential, init, key, keystore, kms_config, serve,
+};
 
 /// An AWS KMS external key store (XKS) proxy whose request logic is sandboxed.
 #[derive(Debug, Parser)]
@@ -16,7 +18,8 @@ use crate::commands::{check_config, component, credential, init, key, keystore, 
     arg_required_else_help = true
 )]
 #[command(after_help = "\
-Exit codes: 0 done; 1 refused or failed, with the reason on the standard error; 2 wrong usage.
+Exit codes: 0 done; 1 refused or failed, with the reason on the standard error; 2 wrong usage; 3 no
+answer from the server (call, bench).
 
 Example, from nothing to a running key store:
   holdfast init demo
@@ -32,8 +35,12 @@ pub struct Cli {
 pub enum Command {
     /// Make a folder with a working configuration, keystore, key and credential.
     Init(init::Arguments),
+    /// Answer AWS KMS.
+    Serve(serve::Arguments),
     /// Check a configuration and everything that it names.
     CheckConfig(check_config::Arguments),
+    /// Send signed requests to any XKS proxy, as AWS KMS does.
+    Call(call::Arguments),
     /// Create, list and change keys.
     Key(key::Arguments),
     /// Create, list and remove the credentials that AWS KMS signs with.
@@ -44,6 +51,8 @@ pub enum Command {
     KmsConfig(kms_config::Arguments),
     /// Look into WebAssembly components.
     Component(component::Arguments),
+    /// Put load on a key store and measure.
+    Bench(bench::Arguments),
 }
 
 /// The configuration that a command works on.

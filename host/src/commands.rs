@@ -1,5 +1,7 @@
 //! The commands, one module each: `Arguments` and `run`.
 
+pub mod bench;
+pub mod call;
 pub mod check_config;
 pub mod component;
 pub mod credential;
@@ -11,6 +13,7 @@ mod kms_json;
 mod new_file;
 mod opened;
 mod output;
+pub mod serve;
 mod when;
 
 use std::error::Error;
@@ -32,27 +35,39 @@ pub struct Usage(pub String);
 pub fn run(cli: Cli) -> ExitCode {
     let mut output = Output::stdout();
     let result = dispatch(cli.command, &mut output);
-    let result = result.and_then(|()| Ok(output.flush()?));
-    match result {
+    // A command that fails has a report to show, too.
+    let flushed = output.flush();
+    match result.and(flushed.map_err(CommandError::from)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.downcast_ref::<OutputError>().is_some_and(OutputError::is_closed_pipe) => {
             ExitCode::SUCCESS
         }
         Err(error) => {
             output::complain(error.as_ref());
-            if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            exit_code(error.as_ref())
         }
+    }
+}
+
+fn exit_code(error: &(dyn Error + Send + Sync + 'static)) -> ExitCode {
+    match error {
+        error if error.is::<Usage>() => ExitCode::from(2),
+        error if error.is::<call::Unreachable>() => ExitCode::from(3),
+        _ => ExitCode::FAILURE,
     }
 }
 
 fn dispatch(command: Command, output: &mut Output) -> Result<(), CommandError> {
     match command {
         Command::Init(arguments) => init::run(arguments, output),
+        Command::Serve(arguments) => serve::run(&arguments, output),
         Command::CheckConfig(arguments) => check_config::run(arguments, output),
+        Command::Call(arguments) => call::run(arguments, output),
         Command::Key(arguments) => key::run(arguments, output),
         Command::Credential(arguments) => credential::run(arguments, output),
         Command::Keystore(arguments) => keystore::run(arguments, output),
         Command::KmsConfig(arguments) => kms_config::run(arguments, output),
         Command::Component(arguments) => component::run(arguments, output),
+        Command::Bench(arguments) => bench::run(arguments, output),
     }
 }

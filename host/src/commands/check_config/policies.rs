@@ -1,29 +1,71 @@
 //! The key stores' policies.
 
+use std::path::Path;
+
+use wasmtime::component::Component;
+
 use super::{Checks, files};
+use crate::commands::output::with_sources;
+use crate::config::Policy;
+use crate::policy::{ComponentPolicy, Limits, Load, LoadError, Policy as _, PolicyIdentity, Sandbox, Source};
+use crate::sandbox::Ticker;
 
 pub fn check(checks: &mut Checks<'_>) {
     for (index, store) in checks.config.key_stores.iter().enumerate() {
         let Some(policy) = &store.policy else { continue };
         let field = format!("key_store[{index}].policy");
-        let taken = files::component(
-            checks,
-            &format!("{field}.component"),
-            "key_store.policy.component",
-            &policy.component,
-        );
-        let mut readable = true;
-        for (number, file) in policy.files.iter().enumerate() {
-            if let Err(error) = std::fs::read_to_string(file) {
-                checks.problem(
-                    &format!("{field}.files[{number}]"),
-                    format!("can't read {}: {error}", file.display()),
-                );
-                readable = false;
+        let component = format!("{field}.component");
+        let taken = files::component(checks, &component, "key_store.policy.component", &policy.component);
+        let document = document(checks, &field, policy);
+        let Some(document) = document.filter(|_| taken) else { continue };
+        match load(&policy.component.path, &document) {
+            Ok(identity) => {
+                let (rules, engine) = (identity.rules.len(), identity.engine);
+                checks.right(format!("policy of key store {}: {rules} rules for {engine}", store.name));
+            }
+            Err(error) => {
+                for line in with_sources(error.as_ref()).lines() {
+                    checks.problem(&format!("{field}.files"), line);
+                }
             }
         }
-        if taken && readable {
-            checks.right(format!("policy files of key store {}", store.name));
+    }
+}
+
+fn document(checks: &mut Checks<'_>, field: &str, policy: &Policy) -> Option<Vec<Source>> {
+    let mut document = Vec::new();
+    for (number, file) in policy.files.iter().enumerate() {
+        let name = file.display().to_string();
+        match std::fs::read_to_string(file) {
+            Ok(text) => document.push(Source { name, text }),
+            Err(error) => {
+                checks.problem(&format!("{field}.files[{number}]"), format!("can't read {name}: {error}"))
+            }
         }
     }
+    (document.len() == policy.files.len()).then_some(document)
+}
+
+/// Loads the policy as the server does, and keeps nothing of it.
+fn load(
+    component: &Path,
+    document: &[Source],
+) -> Result<PolicyIdentity, Box<dyn std::error::Error + Send + Sync>> {
+    let component = std::fs::read(component)?;
+    let ticker = Ticker::start()?;
+    let watch = |engine: &wasmtime::Engine| {
+        ticker.add(engine);
+        ticker.awake();
+    };
+    let compile = |engine: &wasmtime::Engine, bytes: &[u8]| Component::from_binary(engine, bytes);
+    let load = Load {
+        component: &component,
+        document,
+        limits: Limits::default(),
+        snapshots: None,
+        sandbox: Sandbox { compile: &compile, watch: &watch },
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let loaded: Result<ComponentPolicy, LoadError> = runtime.block_on(ComponentPolicy::load(load));
+    Ok(loaded?.identity().clone())
 }

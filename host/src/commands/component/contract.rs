@@ -9,7 +9,7 @@ pub struct Contract {
     pub world: &'static str,
     /// Where such a component belongs in the configuration.
     pub configured_as: &'static str,
-    /// All that it may import.
+    /// All that it may import, besides plain types, which ask for nothing.
     imports: &'static [&'static str],
     /// What it must export.
     export: &'static str,
@@ -35,8 +35,7 @@ const CONTRACTS: [Contract; 3] = [
     Contract {
         world: "holdfast:policy/policy-engine@0.1.0",
         configured_as: "key_store.policy.component",
-        // Types only: nothing that can be called.
-        imports: &["holdfast:policy/types@0.1.0"],
+        imports: &[],
         export: "holdfast:policy/policy@0.1.0",
         functions: &["configure", "describe", "evaluate"],
     },
@@ -55,7 +54,7 @@ pub fn judge(imports: &[Interface], exports: &[Interface]) -> Verdict {
         return Verdict { contract: None, reasons: stranger(imports, exports) };
     };
     let mut reasons = Vec::new();
-    for import in imports {
+    for import in imports.iter().filter(|import| !import.types_only) {
         if !contract.imports.contains(&import.name.as_str()) {
             let allowed = match contract.imports {
                 [] => "nothing".to_owned(),
@@ -84,8 +83,8 @@ fn stranger(imports: &[Interface], exports: &[Interface]) -> Vec<String> {
             reasons.push(format!("exports {}; this host knows {known}", export.name));
         }
     }
-    let wanted = CONTRACTS.iter().flat_map(|contract| contract.imports).copied().collect::<Vec<_>>();
-    for import in imports.iter().filter(|import| !wanted.contains(&import.name.as_str())) {
+    let ours = |name: &str| CONTRACTS.iter().any(|contract| contract.imports.contains(&name));
+    for import in imports.iter().filter(|import| !import.types_only && !ours(&import.name)) {
         reasons.push(format!("imports {}, which no component of this host has", import.name));
     }
     reasons

@@ -14,6 +14,8 @@ pub struct Interface {
     pub name: String,
     /// Of an instance, its functions; of a function, itself.
     pub functions: Vec<Function>,
+    /// Whether it has plain types and nothing else; as an import it asks for nothing.
+    pub types_only: bool,
 }
 
 /// A function's name and signature.
@@ -31,18 +33,20 @@ impl fmt::Display for Function {
 
 impl Interface {
     pub fn of(engine: &Engine, (name, item): (&str, ComponentExtern<'_>)) -> Self {
-        let functions = match &item.ty {
-            ComponentItem::ComponentFunc(function) => vec![Function::of(name, function)],
-            ComponentItem::ComponentInstance(instance) => instance
-                .exports(engine)
-                .filter_map(|(name, item)| match item.ty {
+        let plain = |ty: &ComponentItem| matches!(ty, ComponentItem::Type(_));
+        let (functions, types_only) = match &item.ty {
+            ComponentItem::ComponentFunc(function) => (vec![Function::of(name, function)], false),
+            ComponentItem::ComponentInstance(instance) => {
+                let function = |(name, item): (&str, ComponentExtern<'_>)| match item.ty {
                     ComponentItem::ComponentFunc(function) => Some(Function::of(name, &function)),
                     _ => None,
-                })
-                .collect(),
-            _ => Vec::new(),
+                };
+                let types_only = instance.exports(engine).all(|(_, item)| plain(&item.ty));
+                (instance.exports(engine).filter_map(function).collect(), types_only)
+            }
+            other => (Vec::new(), plain(other)),
         };
-        Self { name: name.to_owned(), functions }
+        Self { name: name.to_owned(), functions, types_only }
     }
 }
 

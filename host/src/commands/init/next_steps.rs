@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::template::PASSPHRASE_VARIABLE;
-use super::{Arguments, CREDENTIAL_FILE, DEMO, DEMO_PREFIX, SealKind};
+use super::{Arguments, CREDENTIAL_FILE, DEMO, SealKind};
 
 /// What was made, and the commands that come next.
 pub fn text(arguments: &Arguments, listen: SocketAddr) -> String {
@@ -14,11 +14,15 @@ pub fn text(arguments: &Arguments, listen: SocketAddr) -> String {
     let scheme = if arguments.plain_http { "http" } else { "https" };
     let host = if listen.ip().is_loopback() { "localhost".to_owned() } else { listen.ip().to_string() };
     let ca = if arguments.plain_http { String::new() } else { format!(" --ca {}", path("tls/ca.pem")) };
+    let region = match arguments.region.as_str() {
+        "us-east-1" => String::new(),
+        region => format!(" --region {region}"),
+    };
     let secret = match arguments.seal {
-        SealKind::KeyFile => format!(
-            "Keep copies of keystore.holdfast and keystore.seal, apart from each other: with both anyone has the keys,\n\
-             with one nobody has."
-        ),
+        SealKind::KeyFile => "\
+Keep copies of keystore.holdfast and keystore.seal, apart from each other: with both anyone has the keys,
+with one nobody has."
+            .to_owned(),
         SealKind::Passphrase => {
             format!("The keystore opens with the passphrase in ${PASSPHRASE_VARIABLE} and with nothing else.")
         }
@@ -31,7 +35,7 @@ Made {folder}: key store {DEMO} with key {DEMO} and one credential.
 Serve it:
   holdfast serve --config {config}
 Call it, in another terminal:
-  holdfast call encrypt --url {scheme}://{host}:{port}{DEMO_PREFIX}/kms/xks/v1 --credential {credential}{ca} --key {DEMO} --text hello
+  holdfast call encrypt --url {scheme}://{host}:{port}{ca} --credential {credential}{region} --key {DEMO} --plaintext hello
 Say who may use which key:
   edit {policy}, then: holdfast check-config {config}
 Connect AWS KMS: {credential} is what its console takes; {scheme}://{host} must be reachable by it under a name and
