@@ -1,3 +1,17 @@
 //! The native host: an AWS KMS external key store (XKS) proxy whose request logic is sandboxed.
+//!
+//! The way of a request: [`server`] -> [`proxy`] (component) -> [`gate`] -> [`policy`] -> [`backend`] -> [`audit`].
 
+pub mod audit;
+pub mod backend;
+pub mod cli;
+pub mod commands;
 pub mod config;
+pub mod gate;
+pub mod metrics;
+pub mod policy;
+pub mod proxy;
+pub mod rate;
+pub mod runtime;
+pub mod sandbox;
+pub mod server;

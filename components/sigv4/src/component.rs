@@ -12,7 +12,7 @@ static ARENA: holdfast_arena::Arena = holdfast_arena::Arena::new();
 struct Component;
 
 impl Guest for Component {
-    fn claim(head: Vec<u8>) -> Result<Claim, Refusal> {
+    fn read_claim(head: Vec<u8>) -> Result<Claim, Refusal> {
         match claim::read(&head) {
             Ok(claim) => Ok(Claim {
                 access_key_id: claim.access_key_id.into(),

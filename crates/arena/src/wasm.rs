@@ -56,8 +56,7 @@ impl Default for Arena {
 unsafe impl GlobalAlloc for Arena {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let next = match self.next.get() {
-            // SAFETY: only the symbol's address is used.
-            0 => unsafe { &raw const __heap_base } as usize,
+            0 => (&raw const __heap_base) as usize,
             next => next,
         };
         let Some((start, end)) = place(next, layout.size(), layout.align()) else { return ptr::null_mut() };

@@ -1,0 +1,9 @@
+//! The audit log: one JSON record a line for every authenticated request, written before its answer leaves.
+
+mod record;
+mod tally;
+mod writer;
+
+pub use record::{Finished, SCHEMA, record};
+pub use tally::Tally;
+pub use writer::{AuditError, AuditLog};

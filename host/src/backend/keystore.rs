@@ -1,0 +1,225 @@
+//! The sealed software keystore as a backend, reread when its file changes.
+
+use super::{BackendError, Done, KeyBackend, Sealed};
+use holdfast_gate::aead::frame_aad;
+use holdfast_gate::body::DecryptInputs;
+use holdfast_gate::reply::{HealthStatus, KeyManager, KeyMetadata};
+use holdfast_keystore::{FileError, Key, KeyError, KeystoreFile, Opened, Seal, SecretAccessKey, Status, SystemRandom};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use zeroize::Zeroizing;
+
+/// An opened keystore file, shared by the key stores that live in it.
+pub struct Vault {
+    file: KeystoreFile,
+    seal: Seal,
+    held: Mutex<Opened>,
+    current: RwLock<Arc<Opened>>,
+}
+
+/// Why the keystore can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the keystore {path}: {source}")]
+pub struct VaultError {
+    path: String,
+    source: FileError,
+}
+
+impl Vault {
+    /// Opens the file.
+    pub fn open(file: KeystoreFile, seal: Seal) -> Result<Arc<Vault>, VaultError> {
+        let failed = |source| VaultError { path: file.path().display().to_string(), source };
+        let opened = file.open(&seal).map_err(failed)?;
+        let current = RwLock::new(Arc::new(opened.clone()));
+        Ok(Arc::new(Vault { held: Mutex::new(opened), current, file, seal }))
+    }
+
+    /// Takes a newer state of the file, if there is one, and says whether there was. Anything else than a newer state
+    /// of the same keystore is refused, and what is held stays in use.
+    pub fn reload(&self) -> Result<bool, VaultError> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = self.file.reload(&self.seal, &mut held).map_err(|source| VaultError {
+            path: self.file.path().display().to_string(),
+            source,
+        })?;
+        if changed {
+            let opened = Arc::new(held.clone());
+            *self.current.write().unwrap_or_else(PoisonError::into_inner) = opened;
+        }
+        Ok(changed)
+    }
+
+    /// Which state is held.
+    pub fn generation(&self) -> u64 {
+        self.current().info.generation
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &std::path::Path {
+        self.file.path()
+    }
+
+    /// The credentials of a key store.
+    pub fn credentials(&self, key_store: &str) -> Vec<(String, SecretAccessKey)> {
+        let opened = self.current();
+        let store = opened.contents.key_store(key_store);
+        let credentials = store.into_iter().flat_map(holdfast_keystore::KeyStore::credentials);
+        credentials.map(|(id, credential)| (id.as_str().to_owned(), credential.secret().clone())).collect()
+    }
+
+    /// Whether the keystore has this key store.
+    pub fn has_key_store(&self, key_store: &str) -> bool {
+        self.current().contents.key_store(key_store).is_some()
+    }
+
+    fn current(&self) -> Arc<Opened> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// One key store's keys in a [`Vault`].
+pub struct KeystoreBackend {
+    vault: Arc<Vault>,
+    key_store: String,
+    health: AtomicU8,
+}
+
+const ACTIVE: u8 = 1;
+
+impl KeystoreBackend {
+    /// The keys of `key_store`. Unavailable until the first check.
+    pub fn new(vault: Arc<Vault>, key_store: &str) -> KeystoreBackend {
+        KeystoreBackend { vault, key_store: key_store.to_owned(), health: AtomicU8::new(0) }
+    }
+
+    fn with_key<T>(
+        &self,
+        key_id: &str,
+        use_key: impl FnOnce(&Key) -> Result<T, BackendError>,
+    ) -> Result<T, BackendError> {
+        let opened = self.vault.current();
+        let store = opened.contents.key_store(&self.key_store);
+        use_key(store.and_then(|store| store.key(key_id)).ok_or(BackendError::KeyNotFound)?)
+    }
+}
+
+/// The AAD of the specification; too long an AAD was refused with the body already.
+fn framed(aad: &[u8], metadata: &[u8]) -> Result<Vec<u8>, BackendError> {
+    frame_aad(aad, metadata).map_err(|refusal| BackendError::TooLong(refusal.message.into_owned()))
+}
+
+fn failed(error: KeyError) -> BackendError {
+    match error {
+        KeyError::Disabled => BackendError::Disabled,
+        KeyError::Usage => BackendError::Usage,
+        KeyError::InvalidCiphertext => BackendError::InvalidCiphertext,
+        KeyError::TooLong => BackendError::TooLong("the plaintext is longer than AES-GCM takes".into()),
+        error @ (KeyError::Verification | KeyError::Random(_)) => BackendError::Failed(error.to_string()),
+    }
+}
+
+fn encrypt(key: &Key, plaintext: &[u8], aad: &[u8]) -> Result<Sealed, BackendError> {
+    // The frame is made inside, where the metadata is known; its length was checked with the body.
+    let mut too_long = None;
+    let frame = |metadata: &[u8]| {
+        framed(aad, metadata).unwrap_or_else(|error| {
+            too_long = Some(error);
+            Vec::new()
+        })
+    };
+    let made = key.encrypt(plaintext, frame, &mut SystemRandom).map_err(failed)?;
+    match too_long {
+        Some(error) => Err(error),
+        None => Ok(Sealed {
+            ciphertext: made.ciphertext,
+            iv: made.iv.to_vec(),
+            tag: made.tag.to_vec(),
+            metadata: made.metadata,
+        }),
+    }
+}
+
+fn decrypt(key: &Key, inputs: &DecryptInputs) -> Result<Zeroizing<Vec<u8>>, BackendError> {
+    let framed = framed(&inputs.aad, &inputs.metadata)?;
+    key.decrypt(&inputs.ciphertext, &inputs.iv, &inputs.tag, &inputs.metadata, &framed).map_err(failed)
+}
+
+fn verify(key: &Key, made: &Sealed, framed_aad: &[u8], plaintext: &[u8]) -> Result<(), BackendError> {
+    let wrong = |_| BackendError::Failed("an encryption made an IV or tag of a wrong length".into());
+    let encrypted = holdfast_keystore::Encrypted {
+        ciphertext: made.ciphertext.clone(),
+        iv: made.iv.as_slice().try_into().map_err(wrong)?,
+        tag: made.tag.as_slice().try_into().map_err(wrong)?,
+        metadata: made.metadata.clone(),
+    };
+    key.verify(&encrypted, framed_aad, plaintext).map_err(failed)
+}
+
+impl KeyBackend for KeystoreBackend {
+    fn vendor(&self) -> &str {
+        "Holdfast"
+    }
+
+    fn id(&self) -> &'static str {
+        "keystore"
+    }
+
+    fn fleet(&self) -> Vec<KeyManager> {
+        let active = self.health.load(Ordering::Acquire) == ACTIVE;
+        vec![KeyManager {
+            id: self.id().into(),
+            model: concat!("Holdfast sealed keystore ", env!("CARGO_PKG_VERSION")).into(),
+            status: if active { HealthStatus::Active } else { HealthStatus::Unavailable },
+        }]
+    }
+
+    fn key_metadata<'a>(&'a self, key_id: &'a str) -> Done<'a, KeyMetadata> {
+        let metadata = self.with_key(key_id, |key| {
+            let usage = key.usage();
+            let usages = [(usage.encrypt, "ENCRYPT"), (usage.decrypt, "DECRYPT")];
+            Ok(KeyMetadata {
+                key_spec: "AES_256".into(),
+                key_usage: usages.iter().filter(|(has, _)| *has).map(|(_, name)| (*name).into()).collect(),
+                enabled: key.status() == Status::Enabled,
+            })
+        });
+        Box::pin(std::future::ready(metadata))
+    }
+
+    fn encrypt<'a>(&'a self, key_id: &'a str, plaintext: &'a [u8], aad: &'a [u8]) -> Done<'a, Sealed> {
+        Box::pin(std::future::ready(self.with_key(key_id, |key| encrypt(key, plaintext, aad))))
+    }
+
+    fn verify<'a>(&'a self, key_id: &'a str, made: &'a Sealed, framed_aad: &'a [u8], plaintext: &'a [u8]) -> Done<'a, ()> {
+        Box::pin(std::future::ready(self.with_key(key_id, |key| verify(key, made, framed_aad, plaintext))))
+    }
+
+    fn decrypt<'a>(&'a self, key_id: &'a str, inputs: &'a DecryptInputs) -> Done<'a, Zeroizing<Vec<u8>>> {
+        Box::pin(std::future::ready(self.with_key(key_id, |key| decrypt(key, inputs))))
+    }
+
+    fn check(&self) {
+        let opened = self.vault.current();
+        let store = opened.contents.key_store(&self.key_store);
+        let works = store.is_some_and(|store| {
+            let key = store.test_key();
+            let (plaintext, aad) = (b"holdfast health check", b"health");
+            encrypt(key, plaintext, aad).is_ok_and(|made| {
+                let inputs = DecryptInputs {
+                    ciphertext: made.ciphertext,
+                    iv: made.iv,
+                    tag: made.tag,
+                    aad: aad.to_vec(),
+                    metadata: made.metadata,
+                };
+                decrypt(key, &inputs).is_ok_and(|decrypted| decrypted.as_slice() == plaintext)
+            })
+        });
+        let before = self.health.swap(if works { ACTIVE } else { 0 }, Ordering::AcqRel);
+        if !works {
+            tracing::error!(key_store = self.key_store, "the keystore can't encrypt and decrypt with its test key");
+        } else if before != ACTIVE {
+            tracing::info!(key_store = self.key_store, "the keystore encrypts and decrypts");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! `holdfast serve`: answers requests until it is told to stop.
+
+use super::{CommandError, Output};
+use crate::cli::ConfigFile;
+use crate::config::{Config, Transport};
+use crate::runtime::{self, Runtime};
+use crate::server::{self, Server};
+use clap::{Args, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+/// `holdfast serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Prints one line on the standard output once it listens: `listening on https://127.0.0.1:8443`.
+SIGTERM or SIGINT: takes no more connections, answers every accepted request, then ends with exit code 0.
+Keys and credentials that are changed by `holdfast key` and `holdfast credential` are taken up while it runs.
+RUST_LOG sets what is logged on the standard error [default: info].
+
+Example:
+  holdfast serve --config demo/holdfast.toml")]
+pub struct Arguments {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The form of log lines
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log: LogFormat,
+    /// Threads that answer requests [default: one for each core]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments, output: &mut Output) -> Result<(), CommandError> {
+    start_logging(arguments.log);
+    let config = Config::load(&arguments.config.path())?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    harden();
+    raise_open_files(config.server.limits.connections);
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    // Two at least: one that hangs in the system must not hold up all.
+    let threads =
+        arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
+    let runtime = builder.worker_threads(threads.max(2)).enable_all().build()?;
+    let result = runtime.block_on(serve(&config, output));
+    // What is still blocked in the system (a sink that hangs) doesn't keep the process.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(config: &Config, output: &mut Output) -> Result<(), CommandError> {
+    // Before anything else, so that no signal kills a half-started host silently.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let assembled = Runtime::assemble(config).await?;
+    warn_of_unlocked_secrets();
+    let tls = match &config.server.transport {
+        Transport::Tls(files) => Some(server::acceptor(&files.certificate, &files.private_key)?),
+        Transport::PlainHttp => None,
+    };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let exchange = assembled.exchange.clone();
+    let server =
+        Server::bind(config.server.listen, tls, config.server.limits.clone(), exchange.clone()).await;
+    let server = server.map_err(|error| format!("can't listen on {}: {error}", config.server.listen))?;
+    let (stop, stopped) = watch::channel(false);
+    if let Some(address) = config.metrics {
+        let listening = server::metrics::listen(address, exchange.clone()).await;
+        listening.map_err(|error| format!("can't listen on {address} for metrics: {error}"))?;
+    }
+    output.line(format_args!("listening on {scheme}://{}", server.address()?))?;
+    output.flush()?;
+    tokio::spawn(runtime::keep_checking(exchange.clone()));
+    tokio::spawn(runtime::keep_tallying(exchange.clone()));
+    tokio::spawn(runtime::keep_reloading(assembled));
+    let serving = tokio::spawn(server.run(stopped));
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: answering what was accepted, then ending"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: answering what was accepted, then ending"),
+    }
+    let _ = stop.send(true);
+    tokio::select! {
+        served = serving => served?,
+        _ = terminate.recv() => tracing::warn!("a second signal: ending at once"),
+        _ = interrupt.recv() => tracing::warn!("a second signal: ending at once"),
+    }
+    runtime::finish(&exchange).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn start_logging(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+fn harden() {
+    if let Err(error) = holdfast_secret::harden_process() {
+        tracing::warn!(%error, "core dumps of this process can't be turned off; they would hold keys");
+    }
+}
+
+fn warn_of_unlocked_secrets() {
+    let status = holdfast_secret::locking_status();
+    if !status.is_complete() {
+        tracing::warn!(
+            "not all secrets are locked in memory: raise RLIMIT_MEMLOCK (systemd: LimitMEMLOCK=64M), or swap could hold keys"
+        );
+    }
+}
+
+/// A connection is an open file; the soft limit is often 1,024 where the hard one is far higher.
+fn raise_open_files(connections: usize) {
+    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(256);
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls get a pointer to a valid rlimit that outlives them.
+    let failed = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0
+            || (limit.rlim_cur < wanted && {
+                limit.rlim_cur = wanted.min(limit.rlim_max);
+                libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) != 0
+            })
+    };
+    if failed || limit.rlim_cur < wanted {
+        tracing::warn!(
+            connections,
+            open_files = limit.rlim_cur,
+            "fewer files may be open than connections are allowed; raise LimitNOFILE"
+        );
+    }
+}

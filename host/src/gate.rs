@@ -1,0 +1,27 @@
+//! The gate: request -> admission -> grant, each made only by consuming the one before.
+//!
+//! [`Request::admit`] is the only maker of an [`Admission`], [`Admission::authorize`] the only maker of a [`Grant`], and
+//! a grant is consumed by its one operation. Components get at these through `wit/gate` ([`imports`]); what is checked
+//! natively stands in the crate `holdfast-gate`.
+
+mod admission;
+mod authenticator;
+mod grant;
+pub mod imports;
+mod key_store;
+mod request;
+mod trace;
+
+pub use admission::Admission;
+pub use authenticator::Authenticator;
+pub use grant::Grant;
+pub use key_store::{Credentials, KeyStore, KeyStores};
+pub use request::{Head, Request};
+pub use trace::{Decided, Trace};
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Seconds since 1970; 0 for a clock before it, which no signed request agrees with.
+pub fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}

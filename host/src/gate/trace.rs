@@ -1,0 +1,73 @@
+//! What is known of a request so far: the facts of its audit record, and the result that a 200 must repeat.
+
+use crate::policy::Policy;
+use holdfast_gate::Refusal;
+use holdfast_gate::body::RequestMetadata;
+use holdfast_gate::query::{Decision, Operation};
+use holdfast_gate::reply::Outcome;
+use holdfast_gate::sigv4::AuthenticationFault;
+use std::sync::Arc;
+
+/// Filled by the gate as the request goes through it.
+pub struct Trace {
+    /// Whose credential signed, once verified.
+    pub access_key_id: Option<String>,
+    /// Why authentication refused.
+    pub authentication_fault: Option<AuthenticationFault>,
+    /// requestMetadata, once authenticated and read.
+    pub metadata: Option<RequestMetadata>,
+    /// From the signed path; `None` for health.
+    pub operation: Option<Operation>,
+    /// From the signed path.
+    pub key_id: Option<String>,
+    /// What the policy said.
+    pub decided: Option<Decided>,
+    /// Which key manager served.
+    pub key_manager: Option<&'static str>,
+    /// Why the gate refused; never secrets or content.
+    pub refused: Option<Refusal>,
+    /// Whether a component passed other inputs than the signed ones.
+    pub inputs_differed: bool,
+    /// The request's time by our clock, in seconds since 1970, as the policy saw it.
+    pub time: u64,
+    /// Whether the gate is at work (waiting for the body, the policy, the key), so that a request out of time tells
+    /// who was slow.
+    pub in_gate: bool,
+    /// What was done.
+    pub outcome: Outcome,
+}
+
+/// A decision and who made it.
+pub struct Decided {
+    /// Which policy.
+    pub policy: Arc<dyn Policy>,
+    /// What it said.
+    pub decision: Arc<Decision>,
+}
+
+impl Trace {
+    /// Nothing known yet.
+    pub fn new(time: u64) -> Trace {
+        Trace {
+            access_key_id: None,
+            authentication_fault: None,
+            metadata: None,
+            operation: None,
+            key_id: None,
+            decided: None,
+            key_manager: None,
+            refused: None,
+            inputs_differed: false,
+            time,
+            in_gate: false,
+            outcome: Outcome::Nothing,
+        }
+    }
+
+    /// Keeps the reason of a refusal for the audit record. An answer that differs from what was signed is the
+    /// component's failure, and is counted as one.
+    pub fn note(&mut self, refusal: &Refusal) {
+        self.inputs_differed |= super::admission::is_difference(refusal);
+        self.refused = Some(refusal.clone());
+    }
+}

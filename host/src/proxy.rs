@@ -1,0 +1,112 @@
+//! The proxy component: a fresh instance answers one request, and its answer is checked before it may leave.
+
+use crate::gate::imports::{self, State, bindings};
+use crate::gate::{Request, Trace};
+use crate::sandbox::{CompiledCache, FailureCounts, LoadError, Sandbox, SandboxFailure, Size, Ticker, digest};
+use holdfast_gate::{ErrorName, Refusal, reply};
+use tokio::time::Instant;
+use wasmtime::component::Linker;
+
+/// The component that speaks the protocol.
+pub struct Proxy {
+    sandbox: Sandbox,
+    pre: bindings::ProxyPre<State>,
+    digest: String,
+    /// How often it failed, by kind.
+    pub failures: FailureCounts,
+}
+
+/// An answer that may leave, and what the audit record needs of it.
+pub struct Answer {
+    /// 200, or the status of an error of the specification.
+    pub status: u16,
+    /// JSON.
+    pub body: String,
+    /// Of an error.
+    pub error: Option<ErrorName>,
+}
+
+impl Answer {
+    /// The answer that a refusal is.
+    pub fn refusal(refusal: &Refusal) -> Answer {
+        Answer { status: refusal.name.status(), body: refusal.to_json(), error: Some(refusal.name) }
+    }
+}
+
+impl Proxy {
+    /// What one instance may use: the body (64 KiB by default), its parts, and the answer.
+    pub const SIZE: Size = Size { memory: 4 * 1024 * 1024, stack: 256 * 1024, copied: 512 * 1024, instances: 1024 };
+
+    /// Loads the component: it must be of the world `proxy` and import nothing but the gate.
+    pub fn load(bytes: &[u8], cache: &CompiledCache, ticker: &Ticker) -> Result<Proxy, LoadError> {
+        let unusable =
+            |error: wasmtime::Error| LoadError::Component { what: "the proxy component".into(), reason: format!("{error:#}") };
+        let sandbox = Sandbox::new(Self::SIZE, ticker).map_err(unusable)?;
+        let component = cache.load(sandbox.engine(), "the proxy component", bytes)?;
+        let mut linker = Linker::new(sandbox.engine());
+        imports::link(&mut linker).map_err(unusable)?;
+        let pre = linker.instantiate_pre(&component).map_err(unusable)?;
+        let pre = bindings::ProxyPre::new(pre).map_err(unusable)?;
+        Ok(Proxy { sandbox, pre, digest: digest(bytes), failures: FailureCounts::default() })
+    }
+
+    /// The component's digest, lower-case hexadecimal SHA-256.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Answers a request before `deadline`. `path` is what follows the key store's URI path.
+    pub async fn answer(
+        &self,
+        method: &str,
+        path: &str,
+        request: Request,
+        trace: Trace,
+        deadline: Instant,
+    ) -> (Answer, Trace) {
+        let mut store = self.sandbox.store(State::new(trace, self.sandbox.memory_limit()));
+        let called = async {
+            let request = store.data_mut().push_request(request)?;
+            let instance = self.pre.instantiate_async(&mut store).await?;
+            instance.holdfast_proxy_handler().call_handle(&mut store, method, path, request).await
+        };
+        let called = tokio::time::timeout_at(deadline, called).await;
+        let memory_reached = store.data().memory_reached();
+        let trace = store.into_data().trace;
+        let answer = match called {
+            Ok(Ok(response)) => self.checked(response.status, response.body, &trace),
+            Ok(Err(error)) => {
+                tracing::debug!(error = format!("{error:#}"), "proxy component");
+                self.failed(SandboxFailure::of(&error, memory_reached))
+            }
+            Err(_) if trace.in_gate => Answer::refusal(&Refusal::new(
+                ErrorName::DependencyTimeout,
+                "the request took longer than this proxy's budget; its body or the key manager was slow",
+            )),
+            Err(_) => self.failed(SandboxFailure::Time),
+        };
+        (answer, trace)
+    }
+
+    fn checked(&self, status: u16, body: String, trace: &Trace) -> Answer {
+        if trace.inputs_differed {
+            self.failures.count(SandboxFailure::Inputs);
+        }
+        match reply::check(status, &body, &trace.outcome) {
+            Ok(error) => Answer { status, body, error },
+            Err(fault) => {
+                tracing::error!(%fault, "the proxy component's answer");
+                self.failed(SandboxFailure::Answer)
+            }
+        }
+    }
+
+    fn failed(&self, failure: SandboxFailure) -> Answer {
+        self.failures.count(failure);
+        tracing::error!(component = "proxy", digest = self.digest, %failure, "the component failed; the request is refused");
+        Answer::refusal(&match failure {
+            SandboxFailure::Busy => Refusal::new(ErrorName::Throttling, "too many requests at once; try again"),
+            _ => Refusal::new(ErrorName::Internal, "the request could not be processed; see the proxy's log"),
+        })
+    }
+}

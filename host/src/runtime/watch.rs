@@ -1,0 +1,100 @@
+//! What goes on in the background: health checks, rereading the keystore, summaries of what was not authenticated.
+
+use super::Runtime;
+use crate::backend::Vault;
+use crate::server::Exchange;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Between two checks: well under the minute that the specification allows (checklist O9).
+const CHECK_EVERY: Duration = Duration::from_secs(15);
+/// Between two looks at the keystore's file.
+const RELOAD_EVERY: Duration = Duration::from_millis(250);
+/// Between two summaries.
+const TALLY_EVERY: Duration = Duration::from_secs(10);
+
+/// Encrypts and decrypts with every key store's test key, again and again.
+pub async fn keep_checking(exchange: Arc<Exchange>) {
+    loop {
+        tokio::time::sleep(CHECK_EVERY).await;
+        check_all(exchange.clone()).await;
+    }
+}
+
+async fn check_all(exchange: Arc<Exchange>) {
+    let checked = tokio::task::spawn_blocking(move || {
+        for store in exchange.stores.iter() {
+            store.backend.check();
+        }
+    });
+    if checked.await.is_err() {
+        tracing::error!("a health check panicked");
+    }
+}
+
+/// Takes newer states of the keystore's file, with keys and credentials, while requests go on.
+pub async fn keep_reloading(runtime: Runtime) {
+    let Runtime { exchange, vault } = runtime;
+    let mut seen = identity(&vault);
+    loop {
+        tokio::time::sleep(RELOAD_EVERY).await;
+        let now = identity(&vault);
+        if now == seen {
+            continue;
+        }
+        seen = now;
+        let reloaded = tokio::task::spawn_blocking({
+            let vault = vault.clone();
+            move || vault.reload()
+        });
+        match reloaded.await {
+            Ok(Ok(true)) => {
+                for store in exchange.stores.iter() {
+                    store.credentials.replace(vault.credentials(&store.name));
+                }
+                check_all(exchange.clone()).await;
+                tracing::info!(generation = vault.generation(), "the keystore changed and is in use");
+            }
+            Ok(Ok(false)) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the changed keystore is refused; the state before is in use"),
+            Err(_) => tracing::error!("reading the keystore panicked; the state before is in use"),
+        }
+    }
+}
+
+/// What tells one state of the file from another without reading it: writes replace it by a new one.
+fn identity(vault: &Vault) -> Option<(u64, u64, i64, i64)> {
+    let metadata = vault.path().metadata().ok()?;
+    Some((metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec()))
+}
+
+/// Writes one record for many requests that were not authenticated.
+pub async fn keep_tallying(exchange: Arc<Exchange>) {
+    loop {
+        tokio::time::sleep(TALLY_EVERY).await;
+        write_tally(&exchange).await;
+    }
+}
+
+/// Writes what was counted since the last time, if anything was.
+async fn write_tally(exchange: &Exchange) {
+    let summary = exchange.tally.summary();
+    if summary.is_empty() {
+        return;
+    }
+    if let Err(error) = exchange.audit.write(&summary).await {
+        tracing::error!(%error, "a summary of authentication failures is lost");
+    }
+}
+
+/// The last records, and everything on the disk.
+pub async fn finish(exchange: &Arc<Exchange>) {
+    write_tally(exchange).await;
+    let exchange = exchange.clone();
+    let closed = tokio::task::spawn_blocking(move || exchange.audit.close());
+    // A sink that hangs doesn't keep the process from ending.
+    if tokio::time::timeout(Duration::from_secs(5), closed).await.is_err() {
+        tracing::error!("the audit log can't be closed; its last records may not be on the disk");
+    }
+}

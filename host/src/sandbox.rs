@@ -1,0 +1,13 @@
+//! Where components run: one engine for each contract, fresh instances, bounded time, memory, stack and output.
+
+mod compiled;
+mod engine;
+mod failure;
+mod memory;
+mod ticker;
+
+pub use compiled::{CompiledCache, LoadError, digest};
+pub use engine::{Sandbox, Size};
+pub use failure::{FailureCounts, SandboxFailure};
+pub use memory::MemoryLimit;
+pub use ticker::Ticker;

@@ -1,0 +1,90 @@
+//! A wasmtime engine for one contract, its pool sized to the contract's components.
+
+use super::MemoryLimit;
+use super::ticker::Ticker;
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+
+/// What one instance may use, and how many there are at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Linear memory, in bytes.
+    pub memory: usize,
+    /// The stack of its code, in bytes.
+    pub stack: usize,
+    /// What the host copies for it in one call, in bytes (`Store::set_hostcall_fuel`).
+    pub copied: usize,
+    /// Instances at a time.
+    pub instances: u32,
+}
+
+/// The stack that is left for host functions, in bytes, beyond what a component's code may take. A component that is
+/// called from inside another one's host call runs on a stack of its own, so this needs to hold host frames only.
+const HOST_STACK: usize = 256 * 1024;
+
+/// Core instances of one component: its module, and the small ones that join it to its imports.
+const CORE_INSTANCES: u32 = 8;
+
+/// An engine and the bounds of what runs in it.
+#[derive(Clone)]
+pub struct Sandbox {
+    engine: Engine,
+    size: Size,
+    ticker: Ticker,
+}
+
+impl Sandbox {
+    /// An engine with its pool. `ticker` gives the time by which code that doesn't come back is interrupted.
+    pub fn new(size: Size, ticker: &Ticker) -> wasmtime::Result<Sandbox> {
+        let mut pool = PoolingAllocationConfig::new();
+        pool.total_component_instances(size.instances)
+            .total_core_instances(size.instances * CORE_INSTANCES)
+            .total_memories(size.instances)
+            .total_tables(size.instances * 4)
+            .total_stacks(size.instances)
+            .max_core_instances_per_component(CORE_INSTANCES)
+            .max_memories_per_component(1)
+            .max_tables_per_component(4)
+            .max_memory_size(size.memory)
+            .linear_memory_keep_resident(size.memory)
+            .table_keep_resident(64 * 1024)
+            .max_unused_warm_slots(size.instances)
+            .pagemap_scan(Enabled::Auto);
+        let mut config = Config::new();
+        config
+            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+            .concurrency_support(false)
+            .epoch_interruption(true)
+            .max_wasm_stack(size.stack)
+            .async_stack_size(size.stack + HOST_STACK)
+            .memory_reservation(size.memory as u64)
+            .memory_reservation_for_growth(0)
+            .memory_may_move(false)
+            .memory_guard_size(64 * 1024)
+            .wasm_backtrace_max_frames(None);
+        let engine = Engine::new(&config)?;
+        ticker.add(&engine);
+        Ok(Sandbox { engine, size, ticker: ticker.clone() })
+    }
+
+    /// The engine, for compiling and linking.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// A store for one fresh instance. Its code yields to other work at every tick; whoever polls it ends it by
+    /// dropping the call when its time is over.
+    pub fn store<T: AsMut<MemoryLimit> + Send + 'static>(&self, data: T) -> Store<T> {
+        self.ticker.awake();
+        let mut store = Store::new(&self.engine, data);
+        store.limiter(|data| data.as_mut());
+        store.set_hostcall_fuel(self.size.copied);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
+        store
+    }
+
+    /// The most linear memory of an instance, in bytes.
+    pub fn memory_limit(&self) -> MemoryLimit {
+        MemoryLimit::new(self.size.memory)
+    }
+}

@@ -1,0 +1,102 @@
+//! The server: TLS and HTTP framing, the grammar of the target, limits and the deadline. All else of a request is read
+//! in components or behind the gate.
+
+mod bare;
+mod connection;
+mod connections;
+mod exchange;
+pub mod metrics;
+mod panic;
+mod tls;
+
+pub use connections::Connections;
+pub use exchange::Exchange;
+pub use tls::{TlsError, acceptor};
+
+use crate::config::Limits;
+use connection::Connection;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+/// A listener and what answers on it.
+pub struct Server {
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    limits: Limits,
+    exchange: Arc<Exchange>,
+    connections: Arc<Connections>,
+}
+
+/// After an error of `accept` that isn't a single connection's, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+impl Server {
+    /// Binds `address`.
+    pub async fn bind(
+        address: SocketAddr,
+        tls: Option<TlsAcceptor>,
+        limits: Limits,
+        exchange: Arc<Exchange>,
+    ) -> std::io::Result<Server> {
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(address),
+            socket2::Type::STREAM,
+            Some(socket2::Protocol::TCP),
+        )?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(4096)?;
+        let listener = TcpListener::from_std(socket.into())?;
+        let connections = exchange.connections.clone();
+        Ok(Server { listener, tls, limits, exchange, connections })
+    }
+
+    /// Where it listens; the port that was taken for port 0.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop` is true; then takes no more connections, lets every accepted request be answered, and
+    /// returns when all is answered or the drain time is over.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let Some(slot) = self.connections.take(self.limits.connections) else { continue };
+                    let connection = Connection {
+                        slot,
+                        peer,
+                        limits: self.limits.clone(),
+                        exchange: self.exchange.clone(),
+                        stop: stop.clone(),
+                    };
+                    tokio::spawn(connection.serve(stream, self.tls.clone()));
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "can't accept connections; trying again");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(self.listener);
+        let drained = tokio::time::timeout(self.limits.drain_time, self.connections.all_gone()).await;
+        if drained.is_err() {
+            tracing::warn!(open = self.connections.open(), "the drain time is over; open connections are closed");
+        }
+    }
+}
+
+fn is_of_one_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}

@@ -1,0 +1,129 @@
+//! One connection: handshake, HTTP/1.1 or HTTP/2 by ALPN, and an end for those that do nothing.
+
+use super::bare::BareErrors;
+use super::connections::{Activity, Slot};
+use super::exchange::{Exchange, Peer};
+use crate::config::Limits;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+pub struct Connection {
+    pub slot: Slot,
+    pub peer: SocketAddr,
+    pub limits: Limits,
+    pub exchange: Arc<Exchange>,
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Streams of one HTTP/2 connection at a time.
+const STREAMS: u32 = 128;
+/// The least that hyper takes as the buffer for a head.
+const LEAST_BUFFER: usize = 8192;
+
+impl Connection {
+    pub async fn serve(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+        let Some(tls) = tls else { return self.http1(stream).await };
+        let handshake = tokio::time::timeout(self.limits.handshake_time, tls.accept(stream));
+        let stream = tokio::select! {
+            done = handshake => done,
+            () = self.slot.activity.close.notified() => return,
+        };
+        match stream {
+            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => self.http2(stream).await,
+            Ok(Ok(stream)) => self.http1(stream).await,
+            Ok(Err(error)) => {
+                tracing::debug!(peer = %self.peer, %error, "TLS handshake");
+            }
+            Err(_) => tracing::debug!(peer = %self.peer, "TLS handshake took too long"),
+        }
+    }
+
+    async fn http1<S: AsyncRead + AsyncWrite + Unpin>(self, stream: S) {
+        let service = self.service();
+        let io = TokioIo::new(BareErrors::new(stream, self.slot.activity.clone()));
+        let connection = http1::Builder::new()
+            // The time of heads is watched by `Activity`, with one timer a connection and not one a request.
+            .header_read_timeout(None)
+            .max_buf_size(self.limits.header_bytes.max(LEAST_BUFFER))
+            .serve_connection(io, service_fn(service));
+        let mut connection = std::pin::pin!(connection);
+        let mut stop = self.stop.clone();
+        let mut stopping = false;
+        let mut close = std::pin::pin!(watch_over(&self.slot.activity, &self.limits));
+        loop {
+            tokio::select! {
+                done = connection.as_mut() => return self.ended(done),
+                () = close.as_mut() => return,
+                _ = stop.wait_for(|stop| *stop), if !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+
+    async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
+        let service = self.service();
+        let io = TokioIo::new(BareErrors::new(stream, self.slot.activity.clone()));
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(u32::try_from(self.limits.header_bytes).unwrap_or(u32::MAX))
+            .serve_connection(io, service_fn(service));
+        let mut connection = std::pin::pin!(connection);
+        let mut stop = self.stop.clone();
+        let mut stopping = false;
+        let mut close = std::pin::pin!(watch_over(&self.slot.activity, &self.limits));
+        loop {
+            tokio::select! {
+                done = connection.as_mut() => return self.ended(done),
+                () = close.as_mut() => return,
+                _ = stop.wait_for(|stop| *stop), if !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+
+    fn service(
+        &self,
+    ) -> impl Fn(hyper::Request<hyper::body::Incoming>) -> super::exchange::Answering + Send + Clone + 'static {
+        let exchange = self.exchange.clone();
+        let peer = Arc::new(Peer {
+            address: self.peer.to_string(),
+            certificate: None,
+            activity: self.slot.activity.clone(),
+        });
+        move |request| exchange.clone().answer(request, peer.clone())
+    }
+
+    fn ended(&self, done: hyper::Result<()>) {
+        if let Err(error) = done {
+            tracing::debug!(peer = %self.peer, %error, "connection");
+        }
+    }
+}
+
+/// Ends when the connection has done nothing for too long, or has to make room.
+async fn watch_over(activity: &Activity, limits: &Limits) {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let (head, idle) = (ms(limits.header_time), ms(limits.idle_time));
+    while let Some(patience) = activity.patience(head, idle) {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(patience)) => {}
+            () = activity.close.notified() => return,
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! One request and its answer.
+
+use super::connections::{Activity, Connections};
+use super::panic::CatchPanic;
+use crate::audit::{self, AuditLog, Finished, Tally};
+use crate::gate::{Authenticator, Head, KeyStore, KeyStores, Request, Trace, unix_time};
+use crate::metrics::Metrics;
+use crate::proxy::{Answer, Proxy};
+use bytes::Bytes;
+use holdfast_gate::target::{Target, TargetFault};
+use holdfast_gate::{ErrorName, Refusal};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING};
+use http::{Method, StatusCode, Version};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
+
+/// What answers requests.
+pub struct Exchange {
+    /// Of the configuration.
+    pub stores: KeyStores,
+    /// The sigv4 component.
+    pub authenticator: Arc<Authenticator>,
+    /// The proxy component.
+    pub proxy: Proxy,
+    /// Where records go.
+    pub audit: AuditLog,
+    /// Failures before authentication.
+    pub tally: Tally,
+    /// Counters.
+    pub metrics: Metrics,
+    /// The open connections.
+    pub connections: Arc<Connections>,
+    /// Of a body, in bytes.
+    pub body_limit: usize,
+    /// From a whole head to the answer.
+    pub budget: Duration,
+}
+
+/// The other end of a connection.
+pub struct Peer {
+    /// Address and port.
+    pub address: String,
+    /// The subject of its certificate, with mutual TLS.
+    pub certificate: Option<Arc<str>>,
+    /// Of the connection.
+    pub activity: Arc<Activity>,
+}
+
+type Response = http::Response<Full<Bytes>>;
+
+/// The future of an answer; a request always has one.
+pub type Answering = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+impl Exchange {
+    /// Answers one request.
+    pub fn answer(self: Arc<Self>, request: hyper::Request<Incoming>, peer: Arc<Peer>) -> Answering {
+        Box::pin(async move {
+            let _busy = peer.activity.begin();
+            let start = Instant::now();
+            let answering = CatchPanic(Box::pin(self.route(request, &peer, start)));
+            let answer = answering.await.unwrap_or_else(|_| {
+                tracing::error!("a request panicked the host; it is refused");
+                Answer::refusal(&Refusal::new(ErrorName::Internal, "the request could not be processed; see the proxy's log"))
+            });
+            self.metrics.answered(answer.status, answer.error, start.elapsed());
+            Ok(response(answer))
+        })
+    }
+
+    async fn route(&self, request: hyper::Request<Incoming>, peer: &Peer, start: Instant) -> Answer {
+        let (mut parts, body) = request.into_parts();
+        if parts.method == Method::GET && parts.uri.path() == "/ping" {
+            return self.ping();
+        }
+        if let Err(refusal) = well_framed(&mut parts) {
+            return Answer::refusal(&refusal);
+        }
+        // `path_and_query`, so that a query is seen and refused.
+        let path = parts.uri.path_and_query().map_or("", |path| path.as_str()).to_owned();
+        let target = match Target::parse(&path) {
+            Ok(target) => target,
+            Err(fault) => return unknown(fault),
+        };
+        let Some(store) = self.stores.at(target.prefix) else {
+            return Answer::refusal(&Refusal::new(
+                ErrorName::InvalidUriPath,
+                "no key store has this URI path; check the XksProxyUriPath",
+            ));
+        };
+        let method = parts.method.as_str().to_owned();
+        let tail = target.tail.to_owned();
+        let head =
+            Head { method: parts.method, path, headers: parts.headers, tls_peer: peer.certificate.clone() };
+        let request = Request::new(head, body, store.clone(), self.authenticator.clone(), self.body_limit);
+        let trace = Trace::new(unix_time());
+        let deadline = start + self.budget;
+        let (answer, trace) = self.proxy.answer(&method, &tail, request, trace, deadline).await;
+        self.finish(answer, trace, store, peer, start).await
+    }
+
+    /// Records the request; without a record there is no answer but a refusal.
+    async fn finish(&self, answer: Answer, trace: Trace, store: &KeyStore, peer: &Peer, start: Instant) -> Answer {
+        if trace.access_key_id.is_none() {
+            if let Some(fault) = trace.authentication_fault {
+                self.tally.count(&store.name, fault, SystemTime::now());
+            }
+            return answer;
+        }
+        peer.activity.is_known_now();
+        let took = start.elapsed();
+        let record = audit::record(
+            &trace,
+            &Finished {
+                key_store: &store.name,
+                status: answer.status,
+                error: answer.error,
+                received: SystemTime::now() - took,
+                took,
+                tls_peer: peer.certificate.as_deref(),
+                client: &peer.address,
+                proxy: self.proxy.digest(),
+                sigv4: self.authenticator.digest(),
+            },
+        );
+        // An answer that is late already still waits as long again for its record: the operation was done.
+        let until = Instant::now().max(start + self.budget) + AUDIT_GRACE;
+        match tokio::time::timeout_at(until, self.audit.write(&record)).await {
+            Ok(Ok(())) => answer,
+            Ok(Err(_)) | Err(_) => {
+                self.metrics.unrecorded();
+                Answer::refusal(&Refusal::new(
+                    ErrorName::Internal,
+                    "the audit log can't be written, so requests are refused; see the proxy's log",
+                ))
+            }
+        }
+    }
+
+    /// For load balancers (checklist T7): 200 when at least one key store can serve and records can be written.
+    fn ping(&self) -> Answer {
+        let can_serve = self.stores.iter().any(|store| {
+            let fleet = store.backend.fleet();
+            fleet.iter().any(|manager| manager.status != holdfast_gate::reply::HealthStatus::Unavailable)
+        });
+        if can_serve {
+            Answer { status: 200, body: "{\"status\":\"ok\"}".into(), error: None }
+        } else {
+            let refusal = Refusal::new(ErrorName::DependencyTimeout, "no key manager can serve");
+            Answer::refusal(&refusal)
+        }
+    }
+}
+
+/// Beyond the budget, for the record of a request that used all of it.
+const AUDIT_GRACE: Duration = Duration::from_millis(25);
+
+/// Refuses what different readers could frame or route differently, and makes `host` what was asked for.
+fn well_framed(parts: &mut http::request::Parts) -> Result<(), Refusal> {
+    let invalid = |message| Err(Refusal::new(ErrorName::Validation, message));
+    match parts.version {
+        Version::HTTP_11 => {
+            if parts.uri.authority().is_some() || parts.uri.scheme().is_some() {
+                return Err(refusal(TargetFault::Form));
+            }
+            if parts.headers.contains_key(TRANSFER_ENCODING) && parts.headers.contains_key(CONTENT_LENGTH) {
+                return invalid("a request has either Content-Length or Transfer-Encoding");
+            }
+        }
+        Version::HTTP_2 => {
+            let Some(authority) = parts.uri.authority() else { return invalid(":authority is missing") };
+            let authority = HeaderValue::from_str(authority.as_str());
+            let Ok(authority) = authority else { return invalid(":authority can't be read") };
+            if parts.headers.get_all(HOST).iter().any(|host| host != authority) {
+                return invalid("Host differs from :authority");
+            }
+            parts.headers.insert(HOST, authority);
+        }
+        _ => return invalid("use HTTP/1.1 or HTTP/2"),
+    }
+    if parts.headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
+        return invalid("Content-Length stands more than once");
+    }
+    Ok(())
+}
+
+fn unknown(fault: TargetFault) -> Answer {
+    Answer::refusal(&refusal(fault))
+}
+
+fn refusal(fault: TargetFault) -> Refusal {
+    Refusal::with(ErrorName::InvalidUriPath, fault.to_string())
+}
+
+fn response(answer: Answer) -> Response {
+    let mut response = http::Response::new(Full::new(Bytes::from(answer.body)));
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if answer.status == 405 {
+        response.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static("POST"));
+    }
+    response
+}
