@@ -44,7 +44,7 @@ Example:
 
 /// What `inspect` tells.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     pub file: PathBuf,
     pub sha256: String,
     /// In bytes.
@@ -61,7 +61,7 @@ pub struct Report {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum ComponentError {
+pub(crate) enum ComponentError {
     #[error("can't read {}", file.display())]
     Unreadable { file: PathBuf, source: io::Error },
     #[error("{} isn't a WebAssembly component: {reason}", file.display())]
@@ -85,7 +85,7 @@ pub fn run(arguments: Arguments, output: &mut Output) -> Result<(), CommandError
 }
 
 /// Reads and compiles a component; nothing of it runs.
-pub fn inspect(file: &Path) -> Result<Report, ComponentError> {
+pub(crate) fn inspect(file: &Path) -> Result<Report, ComponentError> {
     let bytes =
         std::fs::read(file).map_err(|source| ComponentError::Unreadable { file: file.to_owned(), source })?;
     let no_component = |reason: String| ComponentError::NoComponent { file: file.to_owned(), reason };

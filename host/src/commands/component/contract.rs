@@ -23,7 +23,7 @@ const CONTRACTS: [Contract; 3] = [
         configured_as: "components.sigv4",
         imports: &[],
         export: "holdfast:authn/sigv4@0.1.0",
-        functions: &["claim"],
+        functions: &["read-claim"],
     },
     Contract {
         world: "holdfast:proxy/proxy@0.1.0",

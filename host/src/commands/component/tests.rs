@@ -25,7 +25,7 @@ fn a_component_that_keeps_its_contract_is_taken() {
 
 #[test]
 fn an_import_beyond_the_contract_is_named() {
-    let claim = || interface("holdfast:authn/sigv4@0.1.0", &["claim"]);
+    let claim = || interface("holdfast:authn/sigv4@0.1.0", &["read-claim"]);
     let wasi = interface("wasi:sockets/tcp@0.2.6", &["create-tcp-socket"]);
     let expected = "imports wasi:sockets/tcp@0.2.6; holdfast:authn/authenticator@0.1.0 may import nothing";
     assert_eq!(reasons(&[wasi], &[claim()]), [expected]);
@@ -43,7 +43,7 @@ fn a_missing_function_is_named() {
 
 #[test]
 fn another_version_and_a_strangers_component_are_told_apart() {
-    let newer = interface("holdfast:authn/sigv4@0.2.0", &["claim"]);
+    let newer = interface("holdfast:authn/sigv4@0.2.0", &["read-claim"]);
     let found = reasons(&[], &[newer]);
     assert_eq!(found[1], "exports holdfast:authn/sigv4@0.2.0; this host knows holdfast:authn/sigv4@0.1.0");
     let run = interface("wasi:cli/run@0.2.6", &["run"]);
