@@ -172,12 +172,11 @@ fn validate(policies: &PolicySet, rules: &[Rule<'_>], names: &Names) -> Result<(
     if problems.is_empty() {
         return Ok(());
     }
-    // Each rule is checked once a kind of principal and action, and says the same each time.
-    let mut seen = HashSet::new();
-    problems.retain(|problem| {
-        seen.insert((problem.source.clone(), problem.line, problem.column, problem.message.clone()))
+    // Each rule is checked once a kind of principal and action; one message a place is enough.
+    problems.sort_by(|a, b| {
+        (&a.source, a.line, a.column, &a.message).cmp(&(&b.source, b.line, b.column, &b.message))
     });
-    problems.sort_by(|a, b| (&a.source, a.line, a.column).cmp(&(&b.source, b.line, b.column)));
+    problems.dedup_by(|a, b| a.line != 0 && (&a.source, a.line, a.column) == (&b.source, b.line, b.column));
     Err(problems)
 }
 

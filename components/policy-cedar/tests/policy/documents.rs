@@ -120,8 +120,9 @@ fn groups_files_hold_memberships_only() {
     assert!(member(role, r#"{ "name": "App" }"#, group)[0].message.contains("attributes"));
     assert!(member(r#"{ "type": "Rolle", "id": "x" }"#, "{}", group)[0].message.contains("types"));
     assert!(member(key, "{}", r#"{ "type": "KeyStore", "id": "x" }"#)[0].message.contains("groups"));
-    let again = format!(r#"[{{ "uid": {key}, "attrs": {{}}, "parents": [] }}]"#);
-    assert_eq!(problems(&[("g.json", &again), ("h.json", &again)])[0].source, "h.json");
+    let once = format!(r#"[{{ "uid": {key}, "attrs": {{}}, "parents": [] }}]"#);
+    let again = format!(r#"[{{ "uid": {key}, "attrs": {{}}, "parents": [{group}] }}]"#);
+    assert_eq!(problems(&[("g.json", &once), ("h.json", &again)])[0].source, "h.json");
     let circle = r#"[{ "uid": { "type": "Group", "id": "x" }, "attrs": {}, "parents": [{ "type": "Group", "id": "y" }] },
                      { "uid": { "type": "Group", "id": "y" }, "attrs": {}, "parents": [{ "type": "Group", "id": "x" }] }]"#;
     assert_eq!(problems(&[("g.json", circle)]).len(), 1);
