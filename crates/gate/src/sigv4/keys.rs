@@ -3,7 +3,7 @@
 use super::SERVICE;
 use hmac::{Hmac, KeyInit, Mac};
 use holdfast_secret::Secret;
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
 
@@ -30,9 +30,11 @@ impl SigningKey {
 }
 
 fn hmac_sha256(key: &[u8], text: &[u8]) -> [u8; 32] {
-    // HMAC takes keys of any length (RFC 2104), so the other arm is never reached; an all-zero key there would match
-    // no signature that anybody can make without knowing the text, and is still preferable to a panic.
-    let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(key) else { return [0; 32] };
+    // HMAC takes keys of any length (RFC 2104), so the other arm is never reached. Were it, its value must be no constant
+    // that a client could claim: it depends on the key, and no signer computes it.
+    let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(key) else {
+        return Sha256::new().chain_update(key).chain_update(text).finalize().into();
+    };
     mac.update(text);
     mac.finalize().into_bytes().into()
 }
