@@ -201,7 +201,8 @@ impl<'de> Visitor<'de> for Seed {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value<'de>, A::Error> {
         let depth = self.deeper()?;
-        let mut object: Object<'de> = Vec::with_capacity(8);
+        // Room in advance for the outermost only: thousands of empty ones inside would take 100 times their text.
+        let mut object: Object<'de> = Vec::with_capacity(if depth == 1 { 8 } else { 0 });
         while let Some(name) = members.next_key_seed(Name)? {
             object.push((name, members.next_value_seed(Seed { depth })?));
         }
