@@ -6,7 +6,6 @@ mod connection;
 mod connections;
 mod exchange;
 pub mod metrics;
-mod panic;
 mod tls;
 
 pub use connections::Connections;
@@ -18,7 +17,7 @@ use connection::Connection;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
@@ -31,6 +30,8 @@ pub struct Server {
     connections: Arc<Connections>,
 }
 
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4096;
 /// After an error of `accept` that isn't a single connection's, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
@@ -50,7 +51,7 @@ impl Server {
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
-        socket.listen(4096)?;
+        socket.listen(BACKLOG)?;
         let listener = TcpListener::from_std(socket.into())?;
         let connections = exchange.connections.clone();
         Ok(Server { listener, tls, limits, exchange, connections })
@@ -70,17 +71,7 @@ impl Server {
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             match accepted {
-                Ok((stream, peer)) => {
-                    let Some(slot) = self.connections.take(self.limits.connections) else { continue };
-                    let connection = Connection {
-                        slot,
-                        peer,
-                        limits: self.limits.clone(),
-                        exchange: self.exchange.clone(),
-                        stop: stop.clone(),
-                    };
-                    tokio::spawn(connection.serve(stream, self.tls.clone()));
-                }
+                Ok((stream, peer)) => self.connected(stream, peer, &stop),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "can't accept connections; trying again");
@@ -88,10 +79,36 @@ impl Server {
                 }
             }
         }
-        drop(self.listener);
-        let drained = tokio::time::timeout(self.limits.drain_time, self.connections.all_gone()).await;
+        self.accept_those_that_wait(&stop).await;
+        let Server { listener, limits, connections, .. } = self;
+        drop(listener);
+        let drained = tokio::time::timeout(limits.drain_time, connections.all_gone()).await;
         if drained.is_err() {
-            tracing::warn!(open = self.connections.open(), "the drain time is over; open connections are closed");
+            tracing::warn!(open = connections.open(), "the drain time is over; open connections are closed");
+        }
+    }
+
+    fn connected(&self, stream: TcpStream, peer: SocketAddr, stop: &watch::Receiver<bool>) {
+        let Some(slot) = self.connections.take(self.limits.connections) else { return };
+        let connection = Connection {
+            slot,
+            peer,
+            limits: self.limits.clone(),
+            exchange: self.exchange.clone(),
+            stop: stop.clone(),
+        };
+        tokio::spawn(connection.serve(stream, self.tls.clone()));
+    }
+
+    /// Those in the listen queue are connected as their clients see it, and may have sent a request.
+    async fn accept_those_that_wait(&self, stop: &watch::Receiver<bool>) {
+        for _ in 0..BACKLOG {
+            // A ready queue gives its next connection at once.
+            match tokio::time::timeout(Duration::ZERO, self.listener.accept()).await {
+                Ok(Ok((stream, peer))) => self.connected(stream, peer, stop),
+                Ok(Err(error)) if is_of_one_connection(&error) => {}
+                Ok(Err(_)) | Err(_) => return,
+            }
         }
     }
 }

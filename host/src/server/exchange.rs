@@ -1,7 +1,6 @@
 //! One request and its answer.
 
 use super::connections::{Activity, Connections};
-use super::panic::CatchPanic;
 use crate::audit::{self, AuditLog, Finished, Tally};
 use crate::gate::{Authenticator, Head, KeyStore, KeyStores, Request, Trace, unix_time};
 use crate::metrics::Metrics;
@@ -9,7 +8,7 @@ use crate::proxy::{Answer, Proxy};
 use bytes::Bytes;
 use holdfast_gate::target::{Target, TargetFault};
 use holdfast_gate::{ErrorName, Refusal};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -60,15 +59,24 @@ impl Exchange {
     /// Answers one request.
     pub fn answer(self: Arc<Self>, request: hyper::Request<Incoming>, peer: Arc<Peer>) -> Answering {
         Box::pin(async move {
-            let _busy = peer.activity.begin();
-            let start = Instant::now();
-            let answering = CatchPanic(Box::pin(self.route(request, &peer, start)));
+            let busy = peer.activity.begin();
+            // A task of its own: a client that goes away ends the connection's future, but an operation that was
+            // begun is recorded all the same. And a panic is this request's 500, and no other's (checklist T8).
+            let answering = tokio::spawn(async move {
+                let start = Instant::now();
+                let answer = self.route(request, &peer, start).await;
+                self.metrics.answered(answer.status, answer.error, start.elapsed());
+                answer
+            });
             let answer = answering.await.unwrap_or_else(|_| {
                 tracing::error!("a request panicked the host; it is refused");
                 Answer::refusal(&Refusal::new(ErrorName::Internal, "the request could not be processed; see the proxy's log"))
             });
-            self.metrics.answered(answer.status, answer.error, start.elapsed());
-            Ok(response(answer))
+            let mut response = response(answer);
+            if busy.is_last() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
         })
     }
 
@@ -167,8 +175,13 @@ fn well_framed(parts: &mut http::request::Parts) -> Result<(), Refusal> {
             if parts.uri.authority().is_some() || parts.uri.scheme().is_some() {
                 return Err(refusal(TargetFault::Form));
             }
-            if parts.headers.contains_key(TRANSFER_ENCODING) && parts.headers.contains_key(CONTENT_LENGTH) {
-                return invalid("a request has either Content-Length or Transfer-Encoding");
+            // hyper reads the body by the last coding, takes a Content-Length beside it away, and closes the connection
+            // after the answer (RFC 9112, section 6.1).
+            let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+            if codings.next().is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+                || codings.next().is_some()
+            {
+                return invalid("the only Transfer-Encoding that is taken is chunked, once");
             }
         }
         Version::HTTP_2 => {
