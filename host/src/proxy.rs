@@ -1,5 +1,8 @@
 //! The proxy component: a fresh instance answers one request, and its answer is checked before it may leave.
 
+#[cfg(feature = "native-pipeline")]
+mod native;
+
 use crate::gate::imports::{self, State, bindings};
 use crate::gate::{Request, Trace};
 use crate::sandbox::{CompiledCache, FailureCounts, LoadError, Sandbox, SandboxFailure, Size, Ticker, digest};
@@ -57,6 +60,21 @@ impl Proxy {
 
     /// Answers a request before `deadline`. `path` is what follows the key store's URI path.
     pub async fn answer(
+        &self,
+        method: &str,
+        path: &str,
+        request: Request,
+        trace: Trace,
+        deadline: Instant,
+    ) -> (Answer, Trace) {
+        #[cfg(feature = "native-pipeline")]
+        return self.answer_natively(method, path, request, trace, deadline).await;
+        #[cfg(not(feature = "native-pipeline"))]
+        self.answer_sandboxed(method, path, request, trace, deadline).await
+    }
+
+    #[cfg_attr(feature = "native-pipeline", expect(dead_code, reason = "the other pipeline is measured"))]
+    async fn answer_sandboxed(
         &self,
         method: &str,
         path: &str,

@@ -142,12 +142,12 @@ fn read(file: &ComponentFile) -> Result<Vec<u8>, LoadError> {
 
 async fn load_policy(
     key_store: &str,
-    policy: &config::Policy,
+    policy_config: &config::Policy,
     cache: &CompiledCache,
     ticker: &Ticker,
 ) -> Result<Arc<dyn Policy>, StartError> {
-    let document = policy.files.iter().map(|path| source(path)).collect::<Result<Vec<_>, _>>()?;
-    let component = read(&policy.component)?;
+    let document = policy_config.files.iter().map(|path| source(path)).collect::<Result<Vec<_>, _>>()?;
+    let component = read(&policy_config.component)?;
     let compile = |engine: &wasmtime::Engine, bytes: &[u8]| {
         cache.load(engine, "the policy component", bytes).map_err(wasmtime::Error::from)
     };
@@ -158,7 +158,7 @@ async fn load_policy(
     let load = policy::Load {
         component: &component,
         document: &document,
-        limits: policy::Limits::default(),
+        limits: policy::Limits { cache: policy_config.cache_bytes, ..policy::Limits::default() },
         snapshots: Some(cache.folder()),
         sandbox: policy::Sandbox { compile: &compile, watch: &watch },
     };

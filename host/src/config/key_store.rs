@@ -10,6 +10,7 @@ use holdfast_keystore::KeyStoreName;
 
 use super::components::{ComponentFile, read_file};
 use super::reader::{Entry, Section};
+use super::units;
 
 /// One `[[key_store]]`.
 #[derive(Clone, Debug)]
@@ -44,8 +45,8 @@ pub struct Policy {
     pub component: ComponentFile,
     /// The document, in this order; at least one.
     pub files: Vec<PathBuf>,
-    /// Decisions that are kept; 0 keeps none.
-    pub cache_entries: usize,
+    /// Bytes of decisions that are kept; 0 keeps none.
+    pub cache_bytes: usize,
 }
 
 /// A text that a name's grammar refuses. Says what is allowed.
@@ -214,6 +215,9 @@ fn positive(value: u64) -> Option<NonZeroU32> {
     u32::try_from(value).ok().and_then(NonZeroU32::new)
 }
 
+/// Some tens of thousands of decisions.
+const DEFAULT_CACHE: usize = 8 * 1024 * 1024;
+
 fn policy(section: Section<'_>) -> Option<Policy> {
     let component = section.need("component").and_then(|entry| read_file(&entry));
     let files = section.need("files").and_then(|entry| {
@@ -223,12 +227,13 @@ fn policy(section: Section<'_>) -> Option<Policy> {
         }
         items.iter().map(|item| item.path()).collect()
     });
-    let cache_entries =
-        section.get("cache_entries").map_or(Some(65_536), |entry| entry.integer(0..=10_000_000));
+    let cache_bytes = section
+        .get("cache_bytes")
+        .map_or(Some(DEFAULT_CACHE), |entry| entry.parsed(|text| units::size(text, 0..=256 * 1024 * 1024)));
     section.finish();
     Some(Policy {
         component: component?,
         files: files?,
-        cache_entries: cache_entries.and_then(|entries| usize::try_from(entries).ok())?,
+        cache_bytes: cache_bytes?,
     })
 }

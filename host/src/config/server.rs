@@ -39,7 +39,7 @@ pub struct TlsFiles {
 /// `[server.limits]`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Limits {
-    /// Connections at a time; more wait in the listen queue.
+    /// Connections at a time; past it idle strangers make room, and where there are none, new ones are closed.
     pub connections: usize,
     /// A request's head, in bytes.
     pub header_bytes: usize,
@@ -147,8 +147,9 @@ fn limits(section: Section<'_>) -> Limits {
     let limits = Limits {
         connections: connections.and_then(|count| usize::try_from(count).ok()).unwrap_or(default.connections),
         header_bytes: size("header_bytes", 8 * 1024, 256 * 1024, default.header_bytes),
-        // 24 KiB hold the 4,300 bytes of plaintext and 8,192 of AAD that the specification asks for, in base64.
-        body_bytes: size("body_bytes", 24 * 1024, 1024 * 1024, default.body_bytes),
+        // 24 KiB hold the 4,300 bytes of plaintext and 8,192 of AAD that the specification asks for, in base64. 256 KiB
+        // pass through the proxy component with what it may copy and use (`Proxy::SIZE`).
+        body_bytes: size("body_bytes", 24 * 1024, 256 * 1024, default.body_bytes),
         header_time: time("header_time", 100, 60_000, default.header_time),
         body_time: time("body_time", 100, 60_000, default.body_time),
         handshake_time: time("handshake_time", 100, 60_000, default.handshake_time),

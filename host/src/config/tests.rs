@@ -69,7 +69,7 @@ fn a_whole_configuration_becomes_typed_values() {
     assert_eq!(store.uri_path_prefix.xks_proxy_uri_path(), "/demo/kms/xks/v1");
     assert_eq!(store.regions.len(), 2);
     assert_eq!(store.rate_limit.unwrap().per_second.get(), 1800);
-    assert_eq!(store.policy.as_ref().unwrap().cache_entries, 65_536);
+    assert_eq!(store.policy.as_ref().unwrap().cache_bytes, 8 * 1024 * 1024);
     assert!(config.warnings.is_empty());
 }
 
@@ -118,7 +118,7 @@ fn a_value_out_of_range_says_the_range() {
     refuses(
         "\"128KiB\"",
         "\"1KiB\"",
-        "7:14: server.limits.body_bytes: 1KiB is out of range; from 24576 to 1048576 bytes",
+        "7:14: server.limits.body_bytes: 1KiB is out of range; from 24576 to 262144 bytes",
     );
     refuses(
         "\"100ms\"",
