@@ -1,0 +1,22 @@
+//! A proxy that does what the request says, and is the honest one otherwise.
+//!
+//! `hostile-NAME` as the key id in the path acts before authentication, `hostile-NAME` as the signed `kmsRequestId` after
+//! it. What is honest here is compiled from the product's own files.
+
+#[cfg(target_arch = "wasm32")]
+#[path = "../../../../components/proxy/src/body.rs"]
+mod body;
+#[cfg(target_arch = "wasm32")]
+mod component;
+#[cfg(target_arch = "wasm32")]
+#[path = "../../exhaust.rs"]
+#[allow(dead_code, reason = "shared by the hostile components")]
+mod exhaust;
+#[cfg(target_arch = "wasm32")]
+#[path = "../../../../components/proxy/src/handler.rs"]
+mod handler;
+#[cfg(target_arch = "wasm32")]
+mod lies;
+#[cfg(target_arch = "wasm32")]
+#[path = "../../../../components/proxy/src/render.rs"]
+mod render;
