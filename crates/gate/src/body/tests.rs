@@ -83,4 +83,16 @@ proptest! {
         let refusal = refusal(&rest, ENCRYPT);
         prop_assert!(!refusal.message.contains(&plaintext));
     }
+
+    #[test]
+    fn o7_whatever_a_body_holds_a_refusal_is_one_of_the_clients(
+        field in "plaintext|encryptionAlgorithm|ciphertext|initializationVector|authenticationTag|additionalAuthenticatedData|requestMetadata|x",
+        value in r#"null|[0-9]{1,30}|"[ -!#-\[\]-~]{0,40}"|\[\]|\{"kmsOperation":"[a-z]{0,4}"\}|[ -~]{0,20}"#,
+    ) {
+        for call in [ENCRYPT, DECRYPT, METADATA, Call::Health] {
+            if let Err(refusal) = read(&format!("\"{field}\":{value}"), call) {
+                prop_assert!(matches!(refusal.name, ErrorName::Validation | ErrorName::UnsupportedOperation), "{refusal}");
+            }
+        }
+    }
 }
