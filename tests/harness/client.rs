@@ -17,7 +17,13 @@ pub struct Client {
 
 impl Client {
     /// Of a key store at `uri_path`, with `credential`, for `region`.
-    pub fn new(host: &Host, uri_path: &str, credential: &Credential, region: &str, protocol: Protocol) -> Client {
+    pub fn new(
+        host: &Host,
+        uri_path: &str,
+        credential: &Credential,
+        region: &str,
+        protocol: Protocol,
+    ) -> Client {
         let name = if host.is_tls() { "localhost" } else { "127.0.0.1" };
         let scheme = if host.is_tls() { "https" } else { "http" };
         let url = format!("{scheme}://{name}:{}", host.address().port());

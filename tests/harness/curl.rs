@@ -65,7 +65,7 @@ impl Host {
         let ca = self.ca_file();
         let ca = ca.to_str().unwrap();
         let mut arguments = vec!["--include", "--http1.1", "--request", "POST", "--data-binary", "@-"];
-        arguments.extend(["--header", "content-type: application/json", "--header", "expect:"]);
+        arguments.extend(["--header", "content-type: application/json"]);
         arguments.extend(["--user", &user, "--aws-sigv4", &signing]);
         if self.is_tls() {
             arguments.extend(["--cacert", ca]);

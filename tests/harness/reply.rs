@@ -58,9 +58,9 @@ impl Reply {
     pub fn parse(bytes: &[u8]) -> Option<(Reply, usize)> {
         let mut headers = [httparse::EMPTY_HEADER; 64];
         let mut response = httparse::Response::new(&mut headers);
-        let parsed = response.parse(bytes).unwrap_or_else(|error| {
-            panic!("{error} in the answer {:?}", String::from_utf8_lossy(bytes))
-        });
+        let parsed = response
+            .parse(bytes)
+            .unwrap_or_else(|error| panic!("{error} in the answer {:?}", String::from_utf8_lossy(bytes)));
         let httparse::Status::Complete(head) = parsed else { return None };
         let status = response.code?;
         if status == 100 {
