@@ -46,7 +46,8 @@ impl Document {
                     Err(problem) => problems.push(problem),
                 }
             } else {
-                problems.push(place::in_file(source, "a policy's files end in .cedar (rules) or .json (groups)"));
+                problems
+                    .push(place::in_file(source, "a policy's files end in .cedar (rules) or .json (groups)"));
             }
         }
         problems.extend(repeated_ids(&rules));
@@ -58,7 +59,9 @@ impl Document {
         validate(&policies, &rules, names)?;
         let groups = entities
             .iter()
-            .map(|entity| (entity.uid(), entities.ancestors(&entity.uid()).into_iter().flatten().cloned().collect()))
+            .map(|entity| {
+                (entity.uid(), entities.ancestors(&entity.uid()).into_iter().flatten().cloned().collect())
+            })
             .collect();
         Ok(Document { policies, rules: rules.into_iter().map(|rule| rule.id).collect(), groups })
     }
@@ -73,7 +76,10 @@ fn read_rules(source: &Source) -> Result<Vec<Rule<'_>>, Vec<Problem>> {
         return Err(vec![place::at_offset(
             source,
             offset,
-            format!("templates aren't supported: write the principal or the resource instead of {}", slots.join(", ")),
+            format!(
+                "templates aren't supported: write the principal or the resource instead of {}",
+                slots.join(", ")
+            ),
         )]);
     }
     // Cedar numbers the policies of a text `policy0`, `policy1`, ...
@@ -94,7 +100,10 @@ fn read_rules(source: &Source) -> Result<Vec<Rule<'_>>, Vec<Problem>> {
         };
         if id.is_empty() || id.len() > ID_LIMIT || id.chars().any(char::is_control) {
             let advice = format!("@id takes 1 to {ID_LIMIT} bytes without control characters");
-            problems.push(place::in_file(source, format!("rule {} ({}): {advice}", number + 1, id.escape_debug())));
+            problems.push(place::in_file(
+                source,
+                format!("rule {} ({}): {advice}", number + 1, id.escape_debug()),
+            ));
         }
         let policy = policy.new_id(PolicyId::new(&id));
         rules.push(Rule { id, source, policy });
@@ -112,7 +121,8 @@ fn repeated_ids(rules: &[Rule<'_>]) -> Vec<Problem> {
             }
             Some(source) => {
                 let name = &source.name;
-                let message = format!("the rule id {:?} is used twice (first in {name}); ids are unique", rule.id);
+                let message =
+                    format!("the rule id {:?} is used twice (first in {name}); ids are unique", rule.id);
                 problems.push(match last_mention(rule.source, &rule.id) {
                     Some(offset) => place::at_offset(rule.source, offset, message),
                     None => place::in_file(rule.source, message),
@@ -160,8 +170,10 @@ fn read_members(source: &Source, entities: Entities) -> Result<Entities, Problem
 /// name, is a mistake that nobody would see otherwise.
 fn validate(policies: &PolicySet, rules: &[Rule<'_>], names: &Names) -> Result<(), Vec<Problem>> {
     let result = Validator::new(names.schema.clone()).validate(policies, ValidationMode::Strict);
-    let errors = result.validation_errors().map(|error| (error.policy_id(), error as &dyn miette::Diagnostic));
-    let warnings = result.validation_warnings().map(|warning| (warning.policy_id(), warning as &dyn miette::Diagnostic));
+    let errors =
+        result.validation_errors().map(|error| (error.policy_id(), error as &dyn miette::Diagnostic));
+    let warnings =
+        result.validation_warnings().map(|warning| (warning.policy_id(), warning as &dyn miette::Diagnostic));
     let mut problems: Vec<Problem> = errors
         .chain(warnings)
         .map(|(id, error)| match rules.iter().find(|rule| rule.policy.id() == id) {

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use cedar_policy::{Authorizer, Entities, Entity, EntityUid, PolicyId, get_sdk_version};
 
 use crate::document::Document;
+use crate::index::Index;
 use crate::schema::Names;
 use crate::{Decision, Description, Effect, Facts, Problem, Query, Source, reads, request};
 
@@ -12,6 +13,7 @@ use crate::{Decision, Description, Effect, Facts, Problem, Query, Source, reads,
 pub struct Engine {
     names: Names,
     document: Document,
+    index: Index,
     reads: Facts,
     authorizer: Authorizer,
     /// Where each rule stands in the document.
@@ -28,6 +30,9 @@ impl Engine {
     pub fn configure(document: &[Source]) -> Result<Engine, Vec<Problem>> {
         let names = Names::read().map_err(|problem| vec![problem])?;
         let document = Document::read(document, &names)?;
+        let index = Index::new(document.policies.policies(), &names).map_err(|error| {
+            vec![Problem { source: String::new(), line: 0, column: 0, message: error.to_string() }]
+        })?;
         let reads = reads::of_policies(&document.policies);
         let positions = document.rules.iter().enumerate().map(|(at, id)| (PolicyId::new(id), at)).collect();
         let literals: HashSet<EntityUid> =
@@ -39,7 +44,7 @@ impl Engine {
                 Some(Entity::new_no_attrs(uid, parents.clone()))
             })
             .collect();
-        Ok(Engine { names, document, reads, authorizer: Authorizer::new(), positions, named })
+        Ok(Engine { names, document, index, reads, authorizer: Authorizer::new(), positions, named })
     }
 
     /// What is configured.
@@ -59,30 +64,33 @@ impl Engine {
     /// The same with these facts put in, also ones that no rule reads: they make no difference.
     pub fn evaluate_with(&self, query: &Query, facts: Facts) -> Decision {
         let built = request::build(query, facts, &self.names, &self.document.groups)
-            .and_then(|(request, own)| Ok((request, self.entities(own)?)));
-        let (request, entities) = match built {
+            .and_then(|(principal, request, own)| Ok((principal, request, self.entities(own)?)));
+        let (principal, request, entities) = match built {
             Ok(built) => built,
             Err(error) => return Decision { effect: Effect::Deny, rules: Vec::new(), errors: vec![error] },
         };
-        let response = self.authorizer.is_authorized(&request, &self.document.policies, &entities);
-        let diagnostics = response.diagnostics();
-        let errors: Vec<_> = diagnostics.errors().collect();
-        if errors.is_empty() {
-            let effect = match response.decision() {
-                cedar_policy::Decision::Allow => Effect::Allow,
-                cedar_policy::Decision::Deny => Effect::Deny,
-            };
-            return Decision { effect, rules: self.in_order(diagnostics.reason()), errors: Vec::new() };
+        let (mut permits, mut forbids, mut failed, mut errors) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for policies in self.index.sets(&principal, query.operation).filter(|set| !set.is_empty()) {
+            let response = self.authorizer.is_authorized(&request, policies, &entities);
+            let applied = response.diagnostics().reason().cloned();
+            match response.decision() {
+                cedar_policy::Decision::Allow => permits.extend(applied),
+                cedar_policy::Decision::Deny => forbids.extend(applied),
+            }
+            for error in response.diagnostics().errors() {
+                let cedar_policy::AuthorizationError::PolicyEvaluationError(cause) = error;
+                failed.push(cause.policy_id().clone());
+                errors.push(error.to_string());
+            }
         }
-        // Cedar skips a rule that fails; a skipped `forbid` must not become an allow.
-        let failed = errors.iter().map(|error| match error {
-            cedar_policy::AuthorizationError::PolicyEvaluationError(error) => error.policy_id(),
-        });
-        Decision {
-            effect: Effect::Deny,
-            rules: self.in_order(failed),
-            errors: errors.iter().map(ToString::to_string).collect(),
-        }
+        let (effect, decisive) = match (errors.is_empty(), forbids.is_empty(), permits.is_empty()) {
+            // Cedar skips a rule that fails; a skipped `forbid` must not become an allow.
+            (false, _, _) => (Effect::Deny, failed),
+            (true, false, _) => (Effect::Deny, forbids),
+            (true, true, none) => (if none { Effect::Deny } else { Effect::Allow }, permits),
+        };
+        Decision { effect, rules: self.in_order(&decisive), errors }
     }
 
     /// The request's own entities and the document's.
@@ -96,8 +104,8 @@ impl Engine {
         Entities::from_entities(own, None).map_err(|error| error.to_string())
     }
 
-    fn in_order<'a>(&self, ids: impl Iterator<Item = &'a PolicyId>) -> Vec<String> {
-        let mut positions: Vec<usize> = ids.filter_map(|id| self.positions.get(id).copied()).collect();
+    fn in_order(&self, ids: &[PolicyId]) -> Vec<String> {
+        let mut positions: Vec<usize> = ids.iter().filter_map(|id| self.positions.get(id).copied()).collect();
         positions.sort_unstable();
         positions.into_iter().filter_map(|at| self.document.rules.get(at).cloned()).collect()
     }

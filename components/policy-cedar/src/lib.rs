@@ -9,6 +9,7 @@
 mod component;
 mod document;
 mod engine;
+mod index;
 mod place;
 mod reads;
 mod request;

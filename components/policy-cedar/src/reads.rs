@@ -3,11 +3,11 @@
 //! The host caches decisions by the declared facts and blanks all others, so a fact that is missed here would change
 //! decisions, and one too many only costs cache hits. Whatever isn't understood therefore counts as reading everything.
 
-use cedar_policy::pst::{
-    ActionConstraint, Clause, EntityOrSlot, EntityUID, Expr, Literal, PrincipalConstraint, ResourceConstraint,
-    Template, Var,
-};
 use cedar_policy::PolicySet;
+use cedar_policy::pst::{
+    ActionConstraint, Clause, EntityOrSlot, EntityUID, Expr, Literal, PrincipalConstraint,
+    ResourceConstraint, Template, Var,
+};
 
 use crate::Facts;
 use crate::schema::PRINCIPALS;
@@ -51,7 +51,8 @@ fn of_resource(constraint: &ResourceConstraint) -> Facts {
         ResourceConstraint::Any | ResourceConstraint::Is(_) => Facts::empty(),
         ResourceConstraint::Eq(EntityOrSlot::Entity(_)) => Facts::KEY_ID,
         // Documents put keys into groups only, never into key stores.
-        ResourceConstraint::In(EntityOrSlot::Entity(uid)) | ResourceConstraint::IsIn(_, EntityOrSlot::Entity(uid))
+        ResourceConstraint::In(EntityOrSlot::Entity(uid))
+        | ResourceConstraint::IsIn(_, EntityOrSlot::Entity(uid))
             if uid.ty.to_string() == "KeyStore" =>
         {
             Facts::KEY_STORE
@@ -77,7 +78,9 @@ fn of_expr(expr: &Expr) -> Facts {
         Expr::BinaryOp { left, right, .. } | Expr::Is { expr: left, in_expr: Some(right), .. } => {
             of_expr(left) | of_expr(right)
         }
-        Expr::IfThenElse { cond, then_expr, else_expr } => of_expr(cond) | of_expr(then_expr) | of_expr(else_expr),
+        Expr::IfThenElse { cond, then_expr, else_expr } => {
+            of_expr(cond) | of_expr(then_expr) | of_expr(else_expr)
+        }
         Expr::Set(members) => members.iter().fold(Facts::empty(), |all, one| all | of_expr(one)),
         Expr::Record(members) => members.values().fold(Facts::empty(), |all, one| all | of_expr(one)),
         // The context as a whole, and whatever Cedar may add.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use cedar_policy::{Context, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression};
 
 use crate::schema::Names;
-use crate::{Arn, Facts, Identity, Operation, Query};
+use crate::{Arn, Facts, Identity, Query};
 
 type Attributes = Vec<(String, RestrictedExpression)>;
 type Groups = HashMap<EntityUid, HashSet<EntityUid>>;
@@ -17,18 +17,14 @@ struct Principal {
     account: Option<EntityUid>,
 }
 
-/// The request, and the entities that it brings along. Only facts in `reads` are put in.
+/// Who asks, the request, and the entities that it brings along. Only facts in `reads` are put in.
 pub(crate) fn build(
     query: &Query,
     reads: Facts,
     names: &Names,
     groups: &Groups,
-) -> Result<(Request, Vec<Entity>), String> {
-    let action = match query.operation {
-        Operation::GetKeyMetadata => &names.get_key_metadata,
-        Operation::Encrypt => &names.encrypt,
-        Operation::Decrypt => &names.decrypt,
-    };
+) -> Result<(EntityUid, Request, Vec<Entity>), String> {
+    let action = names.action(query.operation);
     let principal = principal(query, names);
     let key = uid(&names.key, &query.key_id);
     let key_store = uid(&names.key_store, &query.key_store);
@@ -38,6 +34,7 @@ pub(crate) fn build(
     let request = Request::new(principal.uid.clone(), action.clone(), key.clone(), context, None)
         .map_err(|error| error.to_string())?;
 
+    let asking = principal.uid.clone();
     let mut entities = Vec::with_capacity(4);
     if reads.contains(Facts::PRINCIPAL) {
         let parents = all_parents(&principal.uid, principal.account, groups);
@@ -50,7 +47,7 @@ pub(crate) fn build(
     if reads.contains(Facts::OTHER_METADATA) && !query.other_metadata.is_empty() {
         entities.push(entity(metadata, Vec::new(), HashSet::new(), tags(&query.other_metadata)?)?);
     }
-    Ok((request, entities))
+    Ok((asking, request, entities))
 }
 
 fn principal(query: &Query, names: &Names) -> Principal {
@@ -83,7 +80,8 @@ fn account_principal(arn: &Arn, text: (&str, &str), names: &Names) -> Option<Pri
         }
         ("iam", None) if arn.resource == "root" => (uid(&names.root, &arn.account), common.collect()),
         ("iam", None) => {
-            let name = arn.resource.strip_prefix("user/")?.rsplit('/').next().filter(|name| !name.is_empty())?;
+            let name =
+                arn.resource.strip_prefix("user/")?.rsplit('/').next().filter(|name| !name.is_empty())?;
             let own = texts([("name", name)]);
             (uid(&names.user, &format!("{}/{name}", arn.account)), common.chain(own).collect())
         }
@@ -140,8 +138,14 @@ fn kms_key(key: &Identity) -> Attributes {
         Identity::Service(text) | Identity::Other(text) => (text.clone(), [""; 4]),
     };
     let [partition, region, account, id] = parts;
-    texts([("arn", arn.as_str()), ("partition", partition), ("region", region), ("account", account), ("id", id)])
-        .collect()
+    texts([
+        ("arn", arn.as_str()),
+        ("partition", partition),
+        ("region", region),
+        ("account", account),
+        ("id", id),
+    ])
+    .collect()
 }
 
 fn tags(pairs: &[(String, String)]) -> Result<Attributes, String> {
@@ -155,7 +159,9 @@ fn tags(pairs: &[(String, String)]) -> Result<Attributes, String> {
 fn texts<'a>(
     pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> impl Iterator<Item = (String, RestrictedExpression)> {
-    pairs.into_iter().map(|(name, value)| (name.to_owned(), RestrictedExpression::new_string(value.to_owned())))
+    pairs
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), RestrictedExpression::new_string(value.to_owned())))
 }
 
 fn entity(

@@ -2,7 +2,7 @@
 
 use cedar_policy::{EntityId, EntityTypeName, EntityUid, Schema};
 
-use crate::Problem;
+use crate::{Operation, Problem};
 
 /// Types of principals.
 pub(crate) const PRINCIPALS: [&str; 5] = ["Role", "User", "Root", "Service", "Other"];
@@ -24,9 +24,9 @@ pub(crate) struct Names {
     pub(crate) key: EntityTypeName,
     pub(crate) key_store: EntityTypeName,
     pub(crate) other_metadata: EntityTypeName,
-    pub(crate) get_key_metadata: EntityUid,
-    pub(crate) encrypt: EntityUid,
-    pub(crate) decrypt: EntityUid,
+    get_key_metadata: EntityUid,
+    encrypt: EntityUid,
+    decrypt: EntityUid,
 }
 
 impl Names {
@@ -51,6 +51,14 @@ impl Names {
             decrypt: action("Decrypt"),
             schema,
         })
+    }
+
+    pub(crate) fn action(&self, operation: Operation) -> &EntityUid {
+        match operation {
+            Operation::GetKeyMetadata => &self.get_key_metadata,
+            Operation::Encrypt => &self.encrypt,
+            Operation::Decrypt => &self.decrypt,
+        }
     }
 }
 

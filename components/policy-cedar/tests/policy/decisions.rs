@@ -93,16 +93,22 @@ fn principals_have_types_and_attributes() {
            principal.name == "App" && !(principal has session) && principal.arn like "*:role/deep/path/App""#,
         &role
     ));
-    let condition = r#"principal is Role && principal has session && principal.session == "i-0123456789abcdef0""#;
+    let condition =
+        r#"principal is Role && principal has session && principal.session == "i-0123456789abcdef0""#;
     assert!(permitted_when(condition, &query()));
     let user = by("arn:aws:iam::111122223333:user/division/Alice");
     assert!(permitted_when(r#"principal == User::"111122223333/Alice" && principal.name == "Alice""#, &user));
     let root = by("arn:aws:iam::111122223333:root");
     assert!(permitted_when(r#"principal is Root && principal == Root::"111122223333""#, &root));
     let federated = by("arn:aws:sts::111122223333:federated-user/Bob");
-    let condition = r#"principal is Other && principal.arn == "arn:aws:sts::111122223333:federated-user/Bob""#;
+    let condition =
+        r#"principal is Other && principal.arn == "arn:aws:sts::111122223333:federated-user/Bob""#;
     assert!(permitted_when(condition, &federated));
-    let text = |identity: Identity, text: &str| Query { principal: identity, principal_text: text.to_owned(), ..query() };
+    let text = |identity: Identity, text: &str| Query {
+        principal: identity,
+        principal_text: text.to_owned(),
+        ..query()
+    };
     let service = text(Identity::Service("ec2.amazonaws.com".to_owned()), "ec2.amazonaws.com");
     assert!(permitted_when(r#"principal == Service::"ec2.amazonaws.com""#, &service));
     let internal = text(Identity::Other("AWS Internal".to_owned()), "AWS Internal");
@@ -117,7 +123,8 @@ fn principals_have_types_and_attributes() {
 
 #[test]
 fn no_other_text_passes_for_a_role_of_an_account() {
-    let looks_like_a_role = r#"principal == Role::"111122223333/App" || principal in Account::"111122223333""#;
+    let looks_like_a_role =
+        r#"principal == Role::"111122223333/App" || principal in Account::"111122223333""#;
     for text in [
         "arn:aws:iam::111122223333/App:role/x",
         "arn:aws:iam:::role/111122223333/App",
@@ -169,7 +176,8 @@ fn every_fact_can_be_asked_for() {
 
 #[test]
 fn metadata_that_names_a_member_twice_denies() {
-    let engine = engine(r#"permit (principal, action, resource) when { context.otherMetadata.hasTag("a") };"#);
+    let engine =
+        engine(r#"permit (principal, action, resource) when { context.otherMetadata.hasTag("a") };"#);
     let pair = |value: &str| ("a".to_owned(), value.to_owned());
     assert_eq!(engine.evaluate(&Query { other_metadata: vec![pair("1")], ..query() }).effect, Effect::Allow);
     let decision = engine.evaluate(&Query { other_metadata: vec![pair("1"), pair("2")], ..query() });

@@ -15,7 +15,10 @@ fn mistakes_are_reported_with_file_line_and_column() {
     ]);
     assert_eq!((found[0].source.as_str(), found[0].line), ("bad.cedar", 2), "{found:?}");
 
-    let found = problems(&[("a.cedar", "permit (principal, action, resource)\nwhen { context.viaServise == \"ebs\" };")]);
+    let found = problems(&[(
+        "a.cedar",
+        "permit (principal, action, resource)\nwhen { context.viaServise == \"ebs\" };",
+    )]);
     assert_eq!((found[0].source.as_str(), found[0].line, found[0].column), ("a.cedar", 2, 8), "{found:?}");
     assert!(found[0].message.contains("viaServise"), "{found:?}");
     assert_eq!(found.len(), 1, "{found:?}");
@@ -34,15 +37,27 @@ fn all_files_problems_are_reported_at_once() {
 #[test]
 fn rules_are_checked_strictly() {
     for (what, rule) in [
-        ("an optional attribute without `has`", r#"permit (principal, action, resource) when { context.viaService == "ebs" };"#),
+        (
+            "an optional attribute without `has`",
+            r#"permit (principal, action, resource) when { context.viaService == "ebs" };"#,
+        ),
         ("another attribute", r#"permit (principal, action, resource) when { context.nothing == "ebs" };"#),
         ("another action", r#"permit (principal, action == Action::"Destroy", resource);"#),
         ("another type", r#"permit (principal == Rolle::"111122223333/App", action, resource);"#),
         ("texts against numbers", r#"permit (principal, action, resource) when { context.time == "now" };"#),
         ("a principal as a resource", r#"permit (principal, action, resource == Role::"111122223333/App");"#),
-        ("a rule that never applies", r#"permit (principal, action, resource) when { principal is Role && principal is User };"#),
-        ("an attribute of some principals only", r#"permit (principal, action, resource) when { principal.name == "App" };"#),
-        ("a tag without hasTag", r#"permit (principal, action, resource) when { context.otherMetadata.getTag("a") == "" };"#),
+        (
+            "a rule that never applies",
+            r#"permit (principal, action, resource) when { principal is Role && principal is User };"#,
+        ),
+        (
+            "an attribute of some principals only",
+            r#"permit (principal, action, resource) when { principal.name == "App" };"#,
+        ),
+        (
+            "a tag without hasTag",
+            r#"permit (principal, action, resource) when { context.otherMetadata.getTag("a") == "" };"#,
+        ),
         ("a template", "permit (principal == ?principal, action, resource);"),
     ] {
         let found = problems(&[("a.cedar", rule)]);
@@ -68,7 +83,8 @@ fn an_id_is_used_once() {
 fn description_names_engine_and_rules_in_order() {
     let rule = "permit (principal, action, resource);";
     let document = [source("b.cedar", &format!("{rule}@id(\"two\"){rule}{rule}")), source("a.cedar", rule)];
-    let description = Engine::configure(&document).unwrap_or_else(|problems| panic!("{problems:?}")).describe();
+    let description =
+        Engine::configure(&document).unwrap_or_else(|problems| panic!("{problems:?}")).describe();
     assert!(description.engine.starts_with("cedar 4."), "{}", description.engine);
     assert_eq!(description.rules, ["b.cedar:policy1", "two", "b.cedar:policy3", "a.cedar:policy1"]);
 

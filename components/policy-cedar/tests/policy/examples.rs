@@ -32,7 +32,10 @@ fn starter_lets_everyone_but_root_users_use_the_demo_key() {
     assert_eq!(decide(&starter, &metadata), by_rule(Effect::Allow, "look-at-keys"));
     let root = by("arn:aws:iam::111122223333:root");
     assert_eq!(decide(&starter, &root), by_rule(Effect::Deny, "no-root-users"));
-    assert_eq!(decide(&starter, &Query { key_id: "other".to_owned(), ..query() }), (Effect::Deny, Vec::new()));
+    assert_eq!(
+        decide(&starter, &Query { key_id: "other".to_owned(), ..query() }),
+        (Effect::Deny, Vec::new())
+    );
 }
 
 #[test]
@@ -59,7 +62,8 @@ fn volumes_takes_one_role_through_ebs_from_one_endpoint() {
 #[test]
 fn teams_use_their_own_keys_and_only_operators_read_backups() {
     let teams = example(&["teams.cedar", "teams.json"]);
-    let with = |principal: &str, key: &str, operation| Query { key_id: key.to_owned(), operation, ..by(principal) };
+    let with =
+        |principal: &str, key: &str, operation| Query { key_id: key.to_owned(), operation, ..by(principal) };
     let payments = "arn:aws:sts::111122223333:assumed-role/Payments/s";
     let partner = "arn:aws:iam::444455556666:user/Bob";
     let alice = "arn:aws:iam::111122223333:user/Alice";

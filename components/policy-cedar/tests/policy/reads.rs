@@ -28,8 +28,14 @@ fn each_part_of_a_rule_declares_its_fact() {
         (r#"context.kmsRequestId == "a""#, Facts::KMS_REQUEST_ID),
         (r#"context has kmsKey.account"#, Facts::KMS_KEY),
         (r#"context has viaService"#, Facts::VIA_SERVICE),
-        (r#"["a"].contains(context.kmsOperation) || {a: context has sourceVpc}.a"#, Facts::KMS_OPERATION | Facts::SOURCE_VPC),
-        (r#"if context has sourceVpce then context has tlsPeer else true"#, Facts::SOURCE_VPCE | Facts::TLS_PEER),
+        (
+            r#"["a"].contains(context.kmsOperation) || {a: context has sourceVpc}.a"#,
+            Facts::KMS_OPERATION | Facts::SOURCE_VPC,
+        ),
+        (
+            r#"if context has sourceVpce then context has tlsPeer else true"#,
+            Facts::SOURCE_VPCE | Facts::TLS_PEER,
+        ),
         (r#"context.otherMetadata.hasTag("a")"#, Facts::OTHER_METADATA),
         (r#"-context.time < 0"#, Facts::TIME),
         (r#"action in [Action::"Encrypt"]"#, Facts::OPERATION),
@@ -41,7 +47,8 @@ fn each_part_of_a_rule_declares_its_fact() {
         let rule = format!("permit (principal, action, resource) unless {{ {condition} }};");
         assert_eq!(reads(&rule), facts, "{condition}");
     }
-    let two = r#"permit (principal, action, resource == Key::"a"); forbid (principal is Root, action, resource);"#;
+    let two =
+        r#"permit (principal, action, resource == Key::"a"); forbid (principal is Root, action, resource);"#;
     assert_eq!(reads(two), Facts::KEY_ID | Facts::PRINCIPAL);
 }
 
@@ -55,7 +62,11 @@ fn blank(query: &Query, reads: Facts) -> Query {
         access_key_id: text(Facts::ACCESS_KEY_ID, &query.access_key_id),
         key_id: text(Facts::KEY_ID, &query.key_id),
         operation: if has(Facts::OPERATION) { query.operation } else { Operation::GetKeyMetadata },
-        principal: if has(Facts::PRINCIPAL) { query.principal.clone() } else { Identity::Other(String::new()) },
+        principal: if has(Facts::PRINCIPAL) {
+            query.principal.clone()
+        } else {
+            Identity::Other(String::new())
+        },
         principal_text: text(Facts::PRINCIPAL, &query.principal_text),
         kms_key: query.kms_key.clone().filter(|_| has(Facts::KMS_KEY)),
         kms_operation: text(Facts::KMS_OPERATION, &query.kms_operation),
@@ -122,7 +133,12 @@ const GROUPS: &str = r#"[
 ]"#;
 
 fn rule() -> impl Strategy<Value = String> {
-    let clause = (select(vec!["when", "unless"]), select(&CONDITIONS[..]), select(vec!["&&", "||"]), select(&CONDITIONS[..]))
+    let clause = (
+        select(vec!["when", "unless"]),
+        select(&CONDITIONS[..]),
+        select(vec!["&&", "||"]),
+        select(&CONDITIONS[..]),
+    )
         .prop_map(|(word, left, operator, right)| format!("{word} {{ ({left}) {operator} ({right}) }}"));
     (select(vec!["permit", "permit", "forbid"]), select(&SCOPES[..]), proptest::collection::vec(clause, 0..3))
         .prop_map(|(effect, scope, clauses)| format!("{effect} ({scope}) {};", clauses.join(" ")))
@@ -130,7 +146,8 @@ fn rule() -> impl Strategy<Value = String> {
 
 fn queries() -> impl Strategy<Value = Query> {
     let text = |values: &[&'static str]| select(values.to_vec()).prop_map(str::to_owned);
-    let option = |values: &[&'static str]| proptest::option::of(select(values.to_vec()).prop_map(str::to_owned));
+    let option =
+        |values: &[&'static str]| proptest::option::of(select(values.to_vec()).prop_map(str::to_owned));
     let principal = select(vec![
         "arn:aws:sts::111122223333:assumed-role/App/s",
         "arn:aws:iam::111122223333:role/App",
@@ -138,11 +155,12 @@ fn queries() -> impl Strategy<Value = Query> {
         "arn:aws:iam::111122223333:root",
         "arn:aws:s3:::bucket",
     ]);
-    let who = (principal, text(&["frankfurt", "ohio"]), text(&["demo", "other"]), select(vec![
-        Operation::GetKeyMetadata,
-        Operation::Encrypt,
-        Operation::Decrypt,
-    ]));
+    let who = (
+        principal,
+        text(&["frankfurt", "ohio"]),
+        text(&["demo", "other"]),
+        select(vec![Operation::GetKeyMetadata, Operation::Encrypt, Operation::Decrypt]),
+    );
     let context = (
         text(&["AAAAAAAAAAAAAAAAAAAA", "BBBBBBBBBBBBBBBBBBBB"]),
         text(&["GenerateDataKey", "Decrypt"]),
@@ -152,27 +170,44 @@ fn queries() -> impl Strategy<Value = Query> {
         option(&["vpce-1", "vpce-2"]),
         option(&["CN=kms", "CN=other"]),
     );
-    let rest = (subsequence(vec![("newField", "x"), ("other", "y")], 0..=2), any::<bool>(), select(vec![0u64, 1, 2, 3]));
-    (who, context, rest).prop_map(|((principal, key_store, key_id, operation), context, (others, with_key, time))| {
-        let (access_key_id, kms_operation, kms_request_id, via_service, source_vpc, source_vpce, tls_peer) = context;
-        Query {
-            key_store,
-            access_key_id,
-            key_id,
-            operation,
-            principal: arn(principal),
-            principal_text: principal.to_owned(),
-            kms_key: query().kms_key.filter(|_| with_key),
-            kms_operation,
-            kms_request_id,
-            via_service,
-            source_vpc,
-            source_vpce,
-            other_metadata: others.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-            tls_peer,
-            time,
-        }
-    })
+    let rest = (
+        subsequence(vec![("newField", "x"), ("other", "y")], 0..=2),
+        any::<bool>(),
+        select(vec![0u64, 1, 2, 3]),
+    );
+    (who, context, rest).prop_map(
+        |((principal, key_store, key_id, operation), context, (others, with_key, time))| {
+            let (
+                access_key_id,
+                kms_operation,
+                kms_request_id,
+                via_service,
+                source_vpc,
+                source_vpce,
+                tls_peer,
+            ) = context;
+            Query {
+                key_store,
+                access_key_id,
+                key_id,
+                operation,
+                principal: arn(principal),
+                principal_text: principal.to_owned(),
+                kms_key: query().kms_key.filter(|_| with_key),
+                kms_operation,
+                kms_request_id,
+                via_service,
+                source_vpc,
+                source_vpce,
+                other_metadata: others
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .collect(),
+                tls_peer,
+                time,
+            }
+        },
+    )
 }
 
 proptest! {
