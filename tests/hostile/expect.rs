@@ -43,7 +43,8 @@ impl<'a> Suspect<'a> {
         let (of_kind, all) = (self.failures(kind), self.all_failures());
         let (reply, took) = timed(self.host, request);
         let counts = self.host.metrics();
-        let counts: Vec<&str> = counts.lines().filter(|line| line.contains("failures_total{") && !line.ends_with(" 0")).collect();
+        let counts: Vec<&str> =
+            counts.lines().filter(|line| line.contains("failures_total{") && !line.ends_with(" 0")).collect();
         assert_eq!(reply.status, 500, "{name}: {}", reply.text());
         reply.refused(500, "InternalException");
         assert_eq!(self.failures(kind), of_kind + 1, "{name} isn't counted as {kind}: {counts:#?}");

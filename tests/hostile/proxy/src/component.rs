@@ -28,7 +28,9 @@ impl Guest for Component {
         match early {
             "drop" => drop(request),
             // SAFETY: none: no such handle was ever given to this component; the host is to find out.
-            "forged-request" => return honest(&method, &path, unsafe { Request::from_handle(request.handle() + 1) }),
+            "forged-request" => {
+                return honest(&method, &path, unsafe { Request::from_handle(request.handle() + 1) });
+            }
             "forged-admission" => {
                 // SAFETY: as above.
                 let forged = unsafe { Admission::from_handle(1) };
@@ -52,8 +54,9 @@ impl Guest for Component {
                 let _ = Request::admit(unsafe { Request::from_handle(handle) });
             }
             _ => {
-                if let Some(depth) = early.strip_prefix("deep-").and_then(|depth| depth.parse().ok()) {
-                    return at_depth(depth, &method, "/keys/demo/encrypt", request);
+                // In the method, so that the key can be one that is there.
+                if let Some(depth) = method.strip_prefix("DEEP-").and_then(|depth| depth.parse().ok()) {
+                    return at_depth(depth, "POST", &path, request);
                 }
                 if let Some(answer) = lies::unasked(early) {
                     return answer;
@@ -226,7 +229,8 @@ impl handler::Gate for Imports {
             iv: encrypted.iv,
             tag: encrypted.tag,
             metadata: encrypted.metadata,
-            cdiv: cdiv.map_err(|_| Refusal::new(ErrorName::Internal, "the integrity value is not 32 bytes"))?,
+            cdiv: cdiv
+                .map_err(|_| Refusal::new(ErrorName::Internal, "the integrity value is not 32 bytes"))?,
         })
     }
 

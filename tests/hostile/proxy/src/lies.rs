@@ -27,10 +27,9 @@ pub fn unasked(name: &str) -> Option<Response> {
         "other-pair" => (403, error("KeyNotFoundException", "which of the two")),
         "other-name" => (400, error("SuccessException", "no such name")),
         "success-with-error" => (200, error("AccessDeniedException", "both")),
-        "error-with-member" => (
-            403,
-            r#"{"errorName":"AccessDeniedException","errorMessage":"and","plaintext":"AAAA"}"#.into(),
-        ),
+        "error-with-member" => {
+            (403, r#"{"errorName":"AccessDeniedException","errorMessage":"and","plaintext":"AAAA"}"#.into())
+        }
         "name-twice" => {
             (403, r#"{"errorName":"KeyNotFoundException","errorName":"AccessDeniedException"}"#.into())
         }
@@ -43,7 +42,7 @@ pub fn unasked(name: &str) -> Option<Response> {
         "array" => (403, "[]".into()),
         "deep-json" => (403, "[".repeat(200_000)),
         "not-utf8" => (403, not_utf8()),
-        "large" => (403, error("AccessDeniedException", &"m".repeat(1024 * 1024))),
+        "large" => (403, error("AccessDeniedException", &"m".repeat(600 * 1024))),
         "vast" => (403, error("AccessDeniedException", &"m".repeat(VAST))),
         "vast-lie" => (403, vast_lie()),
         "refuse" => (403, error("AccessDeniedException", "as any proxy may")),
@@ -79,7 +78,10 @@ pub fn after(name: &str, status: u16, body: String, plaintext: &[u8]) -> (u16, S
             return (400, format!(r#"{{"errorName":"ValidationException","errorMessage":"{text}"}}"#));
         }
         "refuse-after" => {
-            return (403, r#"{"errorName":"AccessDeniedException","errorMessage":"done, and denied"}"#.into());
+            return (
+                403,
+                r#"{"errorName":"AccessDeniedException","errorMessage":"done, and denied"}"#.into(),
+            );
         }
         _ => body,
     };

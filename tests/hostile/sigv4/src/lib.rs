@@ -4,6 +4,7 @@
 
 #[cfg(target_arch = "wasm32")]
 #[path = "../../../../components/sigv4/src/claim.rs"]
+#[rustfmt::skip] // formatted where it belongs
 #[allow(dead_code, reason = "the product's file, as it is")]
 mod claim;
 #[cfg(target_arch = "wasm32")]
