@@ -3,6 +3,7 @@
 //! A thread of its own writes, so that a sink that hangs holds up no request beyond its budget; a sink that fails, or
 //! falls behind by more than [`QUEUE_LIMIT`], refuses requests.
 
+use super::record::{Line, rfc3339};
 use crate::config::Fsync;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -10,7 +11,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
 
 /// Bytes that may wait for a write.
@@ -54,6 +55,10 @@ struct Queue {
     waiting: Vec<oneshot::Sender<Result<(), AuditError>>>,
     idle: bool,
     closed: bool,
+    /// The last write failed.
+    failing: bool,
+    /// Since when the thread is in a write.
+    writing: Option<Instant>,
 }
 
 impl Shared {
@@ -91,6 +96,12 @@ impl AuditLog {
             }
         }
         written.await.unwrap_or(Err(AuditError::Closed))
+    }
+
+    /// Whether records can be written, as far as is known: the last write succeeded, and none hangs.
+    pub fn is_writable(&self) -> bool {
+        let queue = self.shared.queue();
+        !queue.failing && queue.writing.is_none_or(|since| since.elapsed() < INTERVAL)
     }
 
     /// Writes and syncs what waits, and ends the thread.
@@ -138,10 +149,12 @@ impl Writer {
                 queue.idle = false;
                 std::mem::swap(&mut queue.bytes, &mut bytes);
                 std::mem::swap(&mut queue.waiting, &mut waiting);
+                queue.writing = (!bytes.is_empty()).then(Instant::now);
                 queue.closed && bytes.is_empty()
             };
             if !bytes.is_empty() {
                 let result = self.write(&bytes);
+                self.wrote(result.is_ok());
                 if let Err(error) = &result {
                     tracing::error!(%error, requests = waiting.len(), "requests are refused");
                 }
@@ -158,6 +171,26 @@ impl Writer {
             if closed {
                 return;
             }
+        }
+    }
+
+    fn wrote(&self, succeeded: bool) {
+        let mut queue = self.shared.queue();
+        queue.failing = !succeeded;
+        queue.writing = None;
+    }
+
+    /// While nobody asks, because `/ping` says that records can't be written, a failed sink is tried again from here.
+    fn try_again(&mut self) {
+        if !self.shared.queue().failing {
+            return;
+        }
+        let mut line = Line::start();
+        line.text("type", "audit-log-mended");
+        line.text("time", &rfc3339(SystemTime::now()));
+        if self.write(line.finish().as_bytes()).is_ok() {
+            self.wrote(true);
+            tracing::info!(path = %self.sink.path.display(), "the audit log can be written again");
         }
     }
 
@@ -187,6 +220,7 @@ impl Writer {
         if let Err(error) = self.sink.reopen_if_moved() {
             tracing::error!(%error, path = %self.sink.path.display(), "can't open the audit log anew; the old file is used");
         }
+        self.try_again();
     }
 }
 

@@ -11,6 +11,8 @@ use std::time::Duration;
 const CHECK_EVERY: Duration = Duration::from_secs(15);
 /// Between two looks at the keystore's file.
 const RELOAD_EVERY: Duration = Duration::from_millis(250);
+/// Between two tries to read a keystore that could not be taken up.
+const RELOAD_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// Between two summaries.
 const TALLY_EVERY: Duration = Duration::from_secs(10);
 
@@ -36,31 +38,44 @@ async fn check_all(exchange: Arc<Exchange>) {
 /// Takes newer states of the keystore's file, with keys and credentials, while requests go on.
 pub async fn keep_reloading(runtime: Runtime) {
     let Runtime { exchange, vault } = runtime;
-    let mut seen = identity(&vault);
+    // Nothing seen yet, so looked at once: it may have changed since it was opened, while components were compiled.
+    let mut seen = None;
     loop {
         tokio::time::sleep(RELOAD_EVERY).await;
         let now = identity(&vault);
         if now == seen {
             continue;
         }
-        seen = now;
         let reloaded = tokio::task::spawn_blocking({
             let vault = vault.clone();
             move || vault.reload()
         });
         match reloaded.await {
-            Ok(Ok(true)) => {
-                for store in exchange.stores.iter() {
-                    store.credentials.replace(vault.credentials(&store.name));
+            Ok(Ok(changed)) => {
+                seen = now;
+                if changed {
+                    take_up(&exchange, &vault).await;
                 }
-                check_all(exchange.clone()).await;
-                tracing::info!(generation = vault.generation(), "the keystore changed and is in use");
             }
-            Ok(Ok(false)) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the changed keystore is refused; the state before is in use"),
-            Err(_) => tracing::error!("reading the keystore panicked; the state before is in use"),
+            // Not `seen`, so tried again: a revoked credential must not stay valid because the files were all open once.
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the changed keystore is refused; the state before is in use");
+                tokio::time::sleep(RELOAD_AGAIN_AFTER).await;
+            }
+            Err(_) => {
+                tracing::error!("reading the keystore panicked; the state before is in use");
+                tokio::time::sleep(RELOAD_AGAIN_AFTER).await;
+            }
         }
     }
+}
+
+async fn take_up(exchange: &Arc<Exchange>, vault: &Vault) {
+    for store in exchange.stores.iter() {
+        store.credentials.replace(vault.credentials(&store.name));
+    }
+    check_all(exchange.clone()).await;
+    tracing::info!(generation = vault.generation(), "the keystore changed and is in use");
 }
 
 /// What tells one state of the file from another without reading it: writes replace it by a new one.

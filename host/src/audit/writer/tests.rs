@@ -36,7 +36,25 @@ async fn a_line_that_a_crash_cut_short_is_ended() {
 #[tokio::test]
 async fn a_full_disk_refuses() {
     let log = AuditLog::open(Path::new("/dev/full"), Fsync::Never).unwrap();
+    assert!(log.is_writable());
     assert!(matches!(log.write("{}\n").await, Err(AuditError::Sink { .. })));
+    assert!(!log.is_writable());
+}
+
+#[tokio::test]
+async fn a_mended_log_is_used_again_without_a_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    let log = AuditLog::open(&path, Fsync::Never).unwrap();
+    log.write("{}\n").await.unwrap_err();
+    std::fs::remove_file(&path).unwrap();
+    let start = Instant::now();
+    while !log.is_writable() {
+        assert!(start.elapsed() < Duration::from_secs(20), "never tried again");
+        tokio::task::yield_now().await;
+    }
+    assert!(lines(&path)[0].contains("audit-log-mended"));
 }
 
 #[tokio::test]
