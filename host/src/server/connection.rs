@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 pub struct Connection {
-    pub slot: Slot,
+    pub slot: Arc<Slot>,
     pub peer: SocketAddr,
     pub limits: Limits,
     pub exchange: Arc<Exchange>,
@@ -24,7 +24,9 @@ pub struct Connection {
 }
 
 /// Streams of one HTTP/2 connection at a time.
-const STREAMS: u32 = 128;
+pub const STREAMS: u32 = 128;
+/// How long a stop waits for a request that is on its way: more than a round trip within a region.
+const LINGER: Duration = Duration::from_millis(100);
 /// The least that hyper takes as the buffer for a head.
 const LEAST_BUFFER: usize = 8192;
 
@@ -53,19 +55,22 @@ impl Connection {
         let service = self.service();
         let io = TokioIo::new(BareErrors::new(stream, self.slot.activity.clone()));
         let connection = http1::Builder::new()
+            // A client that has said all gets its answer all the same.
+            .half_close(true)
             // The time of heads is watched by `Activity`, with one timer a connection and not one a request.
             .header_read_timeout(None)
             .max_buf_size(self.limits.header_bytes.max(LEAST_BUFFER))
             .serve_connection(io, service_fn(service));
         let mut connection = std::pin::pin!(connection);
         let mut stop = self.stop.clone();
+        let mut linger = std::pin::pin!(stopped(&mut stop, &self.slot.activity));
         let mut stopping = false;
         let mut close = std::pin::pin!(watch_over(&self.slot.activity, &self.limits));
         loop {
             tokio::select! {
                 done = connection.as_mut() => return self.ended(done),
                 () = close.as_mut() => return,
-                _ = stop.wait_for(|stop| *stop), if !stopping => {
+                () = linger.as_mut(), if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }
@@ -75,7 +80,8 @@ impl Connection {
 
     async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
         let service = self.service();
-        let io = TokioIo::new(BareErrors::new(stream, self.slot.activity.clone()));
+        // Without `BareErrors`: frames between requests (settings, pings, windows) begin no head.
+        let io = TokioIo::new(stream);
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS)
@@ -104,7 +110,7 @@ impl Connection {
         let peer = Arc::new(Peer {
             address: self.peer.to_string(),
             certificate: None,
-            activity: self.slot.activity.clone(),
+            slot: self.slot.clone(),
         });
         move |request| exchange.clone().answer(request, peer.clone())
     }
@@ -113,6 +119,15 @@ impl Connection {
         if let Err(error) = done {
             tracing::debug!(peer = %self.peer, %error, "connection");
         }
+    }
+}
+
+/// Ends when the stop was asked for and the connection takes no more requests. hyper closes a connection between two
+/// requests at once, though the next one may be on its way already; so it gets [`LINGER`] to arrive, and its answer
+/// says that the connection closes.
+async fn stopped(stop: &mut watch::Receiver<bool>, activity: &Activity) {
+    if stop.wait_for(|stop| *stop).await.is_ok() && activity.closes_after_the_next() {
+        tokio::time::sleep(LINGER).await;
     }
 }
 

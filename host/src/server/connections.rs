@@ -29,11 +29,13 @@ pub struct Activity {
     idle: AtomicU64,
     /// A request on it was authenticated.
     known: AtomicBool,
+    /// Its next answer is the last.
+    closing: AtomicBool,
     /// Says that it should close.
     pub close: Notify,
 }
 
-/// A place among the open connections, given back on drop.
+/// A place among the open connections, given back when the connection and every request that came by it are done.
 pub struct Slot {
     id: u64,
     all: Arc<Connections>,
@@ -53,7 +55,7 @@ impl Connections {
 
     /// A place for a new connection. With `limit` taken, the oldest one that is idle and never had an authenticated
     /// request is told to close; where there is none, there is no place.
-    pub fn take(self: &Arc<Self>, limit: usize) -> Option<Slot> {
+    pub fn take(self: &Arc<Self>, limit: usize) -> Option<Arc<Slot>> {
         let mut open = self.lock();
         if open.len() >= limit {
             let stranger = open.iter().find(|(_, activity)| activity.is_idle_stranger()).map(|(id, _)| *id);
@@ -67,7 +69,7 @@ impl Connections {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let activity = Arc::new(Activity::new());
         open.insert(id, activity.clone());
-        Some(Slot { id, all: self.clone(), activity })
+        Some(Arc::new(Slot { id, all: self.clone(), activity }))
     }
 
     /// Waits until none is open.
@@ -100,6 +102,7 @@ impl Activity {
             head: AtomicU64::new(0),
             idle: AtomicU64::new(0),
             known: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             close: Notify::new(),
         }
     }
@@ -125,6 +128,22 @@ impl Activity {
     /// A request was authenticated.
     pub fn is_known_now(&self) {
         self.known.store(true, Ordering::Relaxed);
+    }
+
+    /// Has the next answer say that the connection closes, and says whether no request is in service.
+    pub fn closes_after_the_next(&self) -> bool {
+        self.closing.store(true, Ordering::Relaxed);
+        self.busy.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether the next answer is the connection's last.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// How many requests are in service.
+    pub fn in_service(&self) -> usize {
+        self.busy.load(Ordering::Relaxed)
     }
 
     fn is_idle_stranger(&self) -> bool {

@@ -1,6 +1,7 @@
 //! One request and its answer.
 
-use super::connections::{Activity, Connections};
+use super::connection::STREAMS;
+use super::connections::{Connections, Slot};
 use crate::audit::{self, AuditLog, Finished, Tally};
 use crate::gate::{Authenticator, Head, KeyStore, KeyStores, Request, Trace, unix_time};
 use crate::metrics::Metrics;
@@ -46,9 +47,13 @@ pub struct Peer {
     pub address: String,
     /// The subject of its certificate, with mutual TLS.
     pub certificate: Option<Arc<str>>,
-    /// Of the connection.
-    pub activity: Arc<Activity>,
+    /// Of the connection. A stop waits for the slots, and so for requests whose client is gone.
+    pub slot: Arc<Slot>,
 }
+
+/// Requests of one connection. A stream that its client resets is free for HTTP/2 at once, while its task goes on; so they
+/// are counted here too.
+const MOST_IN_SERVICE: usize = 2 * STREAMS as usize;
 
 type Response = http::Response<Full<Bytes>>;
 
@@ -59,10 +64,18 @@ impl Exchange {
     /// Answers one request.
     pub fn answer(self: Arc<Self>, request: hyper::Request<Incoming>, peer: Arc<Peer>) -> Answering {
         Box::pin(async move {
-            let busy = peer.activity.begin();
+            let activity = peer.slot.activity.clone();
+            let busy = activity.begin();
+            if activity.in_service() > MOST_IN_SERVICE {
+                return Ok(response(Answer::refusal(&Refusal::new(
+                    ErrorName::Throttling,
+                    "too many requests at once on one connection; try again",
+                ))));
+            }
             // A task of its own: a client that goes away ends the connection's future, but an operation that was
             // begun is recorded all the same. And a panic is this request's 500, and no other's (checklist T8).
             let answering = tokio::spawn(async move {
+                let _busy = busy;
                 let start = Instant::now();
                 let answer = self.route(request, &peer, start).await;
                 self.metrics.answered(answer.status, answer.error, start.elapsed());
@@ -73,7 +86,7 @@ impl Exchange {
                 Answer::refusal(&Refusal::new(ErrorName::Internal, "the request could not be processed; see the proxy's log"))
             });
             let mut response = response(answer);
-            if busy.is_last() {
+            if activity.is_closing() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response)
@@ -119,7 +132,7 @@ impl Exchange {
             }
             return answer;
         }
-        peer.activity.is_known_now();
+        peer.slot.activity.is_known_now();
         let took = start.elapsed();
         let record = audit::record(
             &trace,
@@ -155,10 +168,10 @@ impl Exchange {
             let fleet = store.backend.fleet();
             fleet.iter().any(|manager| manager.status != holdfast_gate::reply::HealthStatus::Unavailable)
         });
-        if can_serve {
+        if can_serve && self.audit.is_writable() {
             Answer { status: 200, body: "{\"status\":\"ok\"}".into(), error: None }
         } else {
-            let refusal = Refusal::new(ErrorName::DependencyTimeout, "no key manager can serve");
+            let refusal = Refusal::new(ErrorName::DependencyTimeout, "no key manager can serve, or the audit log can't be written");
             Answer::refusal(&refusal)
         }
     }
@@ -171,6 +184,7 @@ const AUDIT_GRACE: Duration = Duration::from_millis(25);
 fn well_framed(parts: &mut http::request::Parts) -> Result<(), Refusal> {
     let invalid = |message| Err(Refusal::new(ErrorName::Validation, message));
     match parts.version {
+        // A Content-Length beside Transfer-Encoding is settled by hyper: chunked, and the connection closes after the answer.
         Version::HTTP_11 => {
             if parts.uri.authority().is_some() || parts.uri.scheme().is_some() {
                 return Err(refusal(TargetFault::Form));
