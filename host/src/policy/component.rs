@@ -11,9 +11,12 @@ use super::bindings::{PolicyEnginePre, types};
 use super::cache::DecisionCache;
 use super::facts::{Reads, key};
 use super::failure::{FailureCounts, FailureKind, PolicyFailure};
-use super::guest::{self, Bounds, Limits};
+use super::guest::{self, Bounds, Limits, Run};
 use super::load::{Load, LoadError};
 use super::{Deciding, Policy, PolicyIdentity, PolicyMetrics};
+
+/// Of a text of the component's, in a log line.
+const LOGGED_CHARACTERS: usize = 64;
 
 /// A component that has read its document. Each decision that isn't cached runs in a fresh instance.
 pub struct ComponentPolicy {
@@ -54,7 +57,7 @@ impl ComponentPolicy {
         let closed = |_| PolicyFailure { kind: FailureKind::Busy, detail: "the policy is closed".to_owned() };
         let _slot = self.slots.acquire().await.map_err(closed)?;
         let Limits { time, memory, output, .. } = self.limits;
-        let mut store = guest::store(&self.engine, time, memory, output);
+        let mut store = guest::store(&self.engine, Run::Deciding, time, memory, output);
         let policy = self.instances.instantiate_async(&mut store).await?;
         let others = self.reads.others(query);
         let view = self.reads.view(query, &others);
@@ -69,6 +72,7 @@ impl ComponentPolicy {
             return Err(PolicyFailure::output("it named more rules than it has"));
         }
         if let Some(rule) = rules.iter().find(|rule| !self.rules.contains(*rule)) {
+            let rule: String = rule.chars().take(LOGGED_CHARACTERS).collect();
             return Err(PolicyFailure::output(format!("it named the rule {rule:?}, which it doesn't have")));
         }
         let effect = match effect {

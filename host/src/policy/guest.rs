@@ -9,6 +9,7 @@ use wasmtime::{
 };
 
 use super::failure::LimitReached;
+use crate::sandbox::pause;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -20,6 +21,9 @@ const FIBER_STACK: usize = 3 * WASM_STACK;
 const LOADING_WASM_STACK: usize = MIB;
 const LOADING_FIBER_STACK: usize = 3 * LOADING_WASM_STACK;
 const TABLE_ELEMENTS: usize = 20_000;
+const HANDLES: usize = 64;
+/// A guest is out of time only after it was seen running this often: on a busy machine the host itself may have waited.
+const LEAST_TICKS: u32 = 8;
 
 /// What a policy's component may use.
 #[derive(Clone, Debug)]
@@ -118,6 +122,7 @@ pub(super) fn deciding_engine(limits: &Limits) -> wasmtime::Result<Engine> {
 pub(super) struct Bounds {
     started: Instant,
     time: Duration,
+    ticks: u32,
     memory: usize,
 }
 
@@ -132,19 +137,33 @@ impl ResourceLimiter for Bounds {
     }
 }
 
-/// A store for one run. The guest yields to other tasks at each epoch, until its time is over.
-pub(super) fn store(engine: &Engine, time: Duration, memory: usize, output: usize) -> Store<Bounds> {
-    let mut store = Store::new(engine, Bounds { started: Instant::now(), time, memory });
+/// What a run is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Run {
+    /// Reading the document, once and before there are requests: as quick as it can be.
+    Loading,
+    /// Deciding beside other requests.
+    Deciding,
+}
+
+/// A store for one run. The guest makes way for other tasks at each epoch, until its time is over.
+pub(super) fn store(engine: &Engine, run: Run, time: Duration, memory: usize, output: usize) -> Store<Bounds> {
+    let mut store = Store::new(engine, Bounds { started: Instant::now(), time, ticks: 0, memory });
     store.limiter(|bounds| bounds);
     store.set_hostcall_fuel(output);
+    // The contract has no resources; those that a component makes up for itself take the host's memory.
+    store.set_max_component_handles(HANDLES);
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|context| {
-        let bounds = context.data();
-        if bounds.started.elapsed() > bounds.time {
-            Err(LimitReached::Time(bounds.time.as_millis()).into())
-        } else {
-            Ok(UpdateDeadline::Yield(1))
+    store.epoch_deadline_callback(move |mut context| {
+        let bounds = context.data_mut();
+        bounds.ticks += 1;
+        if bounds.ticks >= LEAST_TICKS && bounds.started.elapsed() > bounds.time {
+            return Err(LimitReached::Time(bounds.time.as_millis()).into());
         }
+        Ok(match run {
+            Run::Loading => UpdateDeadline::Yield(1),
+            Run::Deciding => pause(bounds.ticks),
+        })
     });
     store
 }

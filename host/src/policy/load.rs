@@ -12,7 +12,7 @@ use wasmtime::{Engine, Store};
 use super::bindings::{PolicyEngine, PolicyEnginePre, types};
 use super::facts::Reads;
 use super::failure::PolicyFailure;
-use super::guest::{self, Bounds, Limits, Sandbox};
+use super::guest::{self, Bounds, Limits, Run, Sandbox};
 use super::snapshot;
 use super::stored::SnapshotFolder;
 
@@ -176,7 +176,7 @@ impl Load<'_> {
 
     fn loading_store(&self, engine: &Engine) -> Store<Bounds> {
         let memory = self.limits.memory + ACCESS_MEMORY;
-        guest::store(engine, self.limits.loading_time, memory, memory + LOADING_OUTPUT)
+        guest::store(engine, Run::Loading, self.limits.loading_time, memory, memory + LOADING_OUTPUT)
     }
 }
 

@@ -211,7 +211,7 @@ fn queries() -> impl Strategy<Value = Query> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, max_global_rejects: 100_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, max_global_rejects: 100_000, ..ProptestConfig::default() })]
 
     #[test]
     fn undeclared_facts_change_no_decision(
@@ -230,4 +230,44 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn a_scope_means_what_it_says_as_a_condition(
+        rules in proptest::collection::vec((select(vec!["permit", "permit", "forbid"]), select(SCOPED.to_vec())), 1..6),
+        queries in proptest::collection::vec(queries(), 8),
+    ) {
+        let number = |at: usize| format!("@id(\"{at}\") ");
+        let scopes: String = rules.iter().enumerate()
+            .map(|(at, (effect, (scope, _)))| format!("{}{effect} ({scope});", number(at)))
+            .collect();
+        let conditions: String = rules.iter().enumerate()
+            .map(|(at, (effect, (_, condition)))| {
+                format!("{}{effect} (principal, action, resource) when {{ {condition} }};", number(at))
+            })
+            .collect();
+        let (scopes, conditions) = (engine(&scopes), engine(&conditions));
+        for query in queries {
+            prop_assert_eq!(scopes.evaluate(&query), conditions.evaluate(&query));
+        }
+    }
 }
+
+/// Scopes, and the same as conditions: the engine looks for rules by their scopes.
+const SCOPED: [(&str, &str); 7] = [
+    ("principal, action, resource", "true || context.time == 0"),
+    (
+        r#"principal == Role::"111122223333/App", action, resource"#,
+        r#"principal == Role::"111122223333/App""#,
+    ),
+    (
+        r#"principal == Role::"111122223333/App", action == Action::"Encrypt", resource"#,
+        r#"principal == Role::"111122223333/App" && action == Action::"Encrypt""#,
+    ),
+    (
+        r#"principal == User::"444455556666/Alice", action in [Action::"Encrypt", Action::"Decrypt"], resource"#,
+        r#"principal == User::"444455556666/Alice" && action in [Action::"Encrypt", Action::"Decrypt"]"#,
+    ),
+    (r#"principal in Account::"111122223333", action, resource"#, r#"principal in Account::"111122223333""#),
+    (r#"principal, action in [Action::"Decrypt"], resource"#, r#"action in [Action::"Decrypt"]"#),
+    (r#"principal, action, resource == Key::"demo""#, r#"resource == Key::"demo""#),
+];
