@@ -15,6 +15,11 @@ const SHORT_TIME: Duration = Duration::from_millis(400);
 /// The same with what a busy machine adds.
 const SOON: Duration = Duration::from_secs(4);
 
+/// A host that has all the time it needs for a request, on a machine that is busy with other tests.
+fn patient() -> Setup {
+    Setup::new().limit("budget", "5s")
+}
+
 fn signed(host: &Host) -> Vec<u8> {
     HandMade::new(host, "/keys/demo/encrypt", encrypt_body("a plaintext")).sign().bytes()
 }
@@ -41,7 +46,7 @@ fn t9_ten_thousand_idle_connections_disturb_no_signed_request() {
     if !may_open(IDLE as u64 + 500) {
         return;
     }
-    let mut host = Setup::new().limit("connections", 11_000).limit("header_time", "60s").start();
+    let mut host = patient().limit("connections", 11_000).limit("header_time", "60s").start();
     let mut client = host.client();
     client.call(Operation::Encrypt, "demo", encrypt_body("before")).ok();
     let before = resident_kib(&host);
@@ -74,7 +79,9 @@ fn t9_ten_thousand_idle_connections_disturb_no_signed_request() {
     assert!(served > 0);
     host.raw().exchange(signed(&host)).ok();
     let after = resident_kib(&host);
-    println!("{IDLE} idle connections: {served} requests meanwhile; VmRSS {before} KiB before, {after} KiB with them");
+    println!(
+        "{IDLE} idle connections: {served} requests meanwhile; VmRSS {before} KiB before, {after} KiB with them"
+    );
     assert!(after - before < 24 * IDLE, "over 24 KiB a connection");
     assert_eq!(host.metric(&["holdfast_connections_evicted_total"]), 0);
     drop(idle);
@@ -84,9 +91,11 @@ fn t9_ten_thousand_idle_connections_disturb_no_signed_request() {
 
 #[test]
 fn t9_at_the_limit_the_oldest_idle_stranger_makes_room() {
-    let host = Setup::new().limit("connections", 4).start();
+    let host = patient().limit("connections", 4).start();
     let mut strangers: Vec<Raw> = (0..4).map(|_| host.raw()).collect();
-    wait_for("the host to have accepted them", || (host.metric(&["holdfast_connections "]) == 4).then_some(()));
+    wait_for("the host to have accepted them", || {
+        (host.metric(&["holdfast_connections "]) == 4).then_some(())
+    });
     let mut fifth = host.raw();
     fifth.exchange(signed(&host)).ok();
     let (took, rest) = strangers[0].until_closed();
@@ -97,7 +106,7 @@ fn t9_at_the_limit_the_oldest_idle_stranger_makes_room() {
 
 #[test]
 fn t9_known_clients_keep_their_place_when_strangers_come() {
-    let host = Setup::new().limit("connections", 4).start();
+    let host = patient().limit("connections", 4).start();
     let mut known: Vec<Raw> = (0..4).map(|_| host.raw()).collect();
     for raw in &mut known {
         raw.exchange(signed(&host)).ok();
@@ -122,7 +131,7 @@ fn patience(raw: &mut Raw) -> Duration {
 
 #[test]
 fn t9_half_open_heads_are_closed() {
-    let host = Setup::new().limit("header_time", SHORT).start();
+    let host = patient().limit("header_time", SHORT).start();
     let whole = signed(&host);
     for length in [0, 1, 20, whole.iter().position(|byte| *byte == b'{').unwrap() - 1] {
         let mut raw = host.raw();
@@ -139,7 +148,7 @@ fn t9_half_open_heads_are_closed() {
 
 #[test]
 fn t9_a_head_that_comes_byte_by_byte_is_closed_all_the_same() {
-    let host = Setup::new().limit("header_time", SHORT).start();
+    let host = patient().limit("header_time", SHORT).start();
     let mut stream = TcpStream::connect(host.address()).unwrap();
     // Waiting for an end that doesn't come is what paces the bytes.
     stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
@@ -161,7 +170,7 @@ fn t9_a_head_that_comes_byte_by_byte_is_closed_all_the_same() {
 
 #[test]
 fn t9_half_open_handshakes_are_closed() {
-    let host = Setup::new().tls().limit("handshake_time", SHORT).start();
+    let host = patient().tls().limit("handshake_time", SHORT).start();
     for bytes in [&b""[..], b"\x16\x03\x01", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"] {
         let mut raw = Raw::open_tcp(&host);
         raw.write(bytes);
@@ -178,7 +187,7 @@ fn t9_half_open_handshakes_are_closed() {
 
 #[test]
 fn t9_idle_connections_of_known_clients_are_closed_later_than_strangers() {
-    let host = Setup::new().limit("header_time", "200ms").limit("idle_time", "1s").start();
+    let host = patient().limit("header_time", "200ms").limit("idle_time", "1s").start();
     let mut known = host.raw();
     known.exchange(signed(&host)).ok();
     let start = Instant::now();
@@ -190,13 +199,19 @@ fn t9_idle_connections_of_known_clients_are_closed_later_than_strangers() {
 #[test]
 fn t9_refused_requests_leave_no_memory_behind() {
     const ROUNDS: usize = 300;
-    let mut host = Setup::new().start();
+    let mut host = patient().start();
     let good = signed(&host);
     let mut oversized = HandMade::new(&host, "/keys/demo/encrypt", "{}").sign();
     oversized.set("content-length", "60000000");
     let forged = String::from_utf8(good.clone()).unwrap().replace("Signature=", "Signature=0");
     let round = || {
-        for bytes in [&oversized.head()[..], forged.as_bytes(), b"nonsense\r\n\r\n", b"POST /\r", &good[..good.len() - 9]] {
+        for bytes in [
+            &oversized.head()[..],
+            forged.as_bytes(),
+            b"nonsense\r\n\r\n",
+            b"POST /\r",
+            &good[..good.len() - 9],
+        ] {
             let mut raw = host.raw();
             raw.write(bytes);
             raw.end_writing();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use holdfast_tests::{HandMade, Setup};
+use holdfast_tests::HandMade;
 
 use crate::watched::{Expect, TOO_LONG, UNAUTHENTICATED, VALIDATION, Watched, replaced};
 
@@ -39,7 +39,7 @@ const CHUNKED: (&str, &str) = ("transfer-encoding", "chunked");
 
 #[test]
 fn t9_a_chunked_body_works_when_it_is_signed() {
-    let mut watched = Watched::start(Setup::new());
+    let mut watched = Watched::patient();
     let request = watched.encrypt();
     let body = &request.body;
     let bytewise = body.iter().fold(Vec::new(), |mut wire, byte| {
@@ -55,11 +55,19 @@ fn t9_a_chunked_body_works_when_it_is_signed() {
     }
     let start = format!("{:x}\r\n", body.len());
     let whole = [start.as_bytes(), body, b"\r\n"].concat();
-    for lines in ["x-a: b\r\n", "authorization: x\r\nhost: other\r\nx-amz-date: 20200101T000000Z\r\n", "content-length: 3\r\n"] {
+    for lines in [
+        "x-a: b\r\n",
+        "authorization: x\r\nhost: other\r\nx-amz-date: 20200101T000000Z\r\n",
+        "content-length: 3\r\n",
+    ] {
         let wire = [&whole, &b"0\r\n"[..], lines.as_bytes(), b"\r\n"].concat();
         watched.case("trailers change nothing", &framed_request(&request, &[CHUNKED], wire), &[WORKS]);
     }
-    watched.case("Chunked", &framed_request(&request, &[("Transfer-Encoding", "Chunked")], chunked(body, "")), &[WORKS]);
+    watched.case(
+        "Chunked",
+        &framed_request(&request, &[("Transfer-Encoding", "Chunked")], chunked(body, "")),
+        &[WORKS],
+    );
     let then = chunked_then_good(&watched, &[CHUNKED]);
     watched.last_case("nothing behind it is read", &then, &[WORKS]);
     watched.is_unharmed();
@@ -67,7 +75,7 @@ fn t9_a_chunked_body_works_when_it_is_signed() {
 
 #[test]
 fn t9_broken_chunks_are_refused_and_the_connection_closed() {
-    let mut watched = Watched::start(Setup::new());
+    let mut watched = Watched::patient();
     let length = watched.encrypt().body.len();
     for (case, start, end) in [
         ("no hexadecimal digit", "zz\r\n".to_owned(), "\r\n0\r\n\r\n"),
@@ -81,7 +89,11 @@ fn t9_broken_chunks_are_refused_and_the_connection_closed() {
         ("bare CR after the size", format!("{length:x}\r"), "\r\n0\r\n\r\n"),
         ("no end of the chunk", format!("{length:x}\r\n"), "XX0\r\n\r\n"),
         ("an extension without end", format!("{length:x};{}\r\n", "a".repeat(20_000)), "\r\n0\r\n\r\n"),
-        ("trailers without end", format!("{length:x}\r\n"), &format!("\r\n0\r\nx-a: {}\r\n\r\n", "a".repeat(40_000))),
+        (
+            "trailers without end",
+            format!("{length:x}\r\n"),
+            &format!("\r\n0\r\nx-a: {}\r\n\r\n", "a".repeat(40_000)),
+        ),
     ] {
         let request = watched.encrypt();
         let wire = [start.as_bytes(), &request.body, end.as_bytes()].concat();
@@ -94,9 +106,17 @@ fn t9_broken_chunks_are_refused_and_the_connection_closed() {
 
 #[test]
 fn t9_only_one_way_to_say_where_a_body_ends_is_taken() {
-    let mut watched = Watched::start(Setup::new());
+    let mut watched = Watched::patient();
     for value in [
-        "xchunked", "chunk", "identity", "gzip", "chunked, identity", "\u{b}chunked", "\"chunked\"", "", "chunked;q=1",
+        "xchunked",
+        "chunk",
+        "identity",
+        "gzip",
+        "chunked, identity",
+        "\u{b}chunked",
+        "\"chunked\"",
+        "",
+        "chunked;q=1",
     ] {
         let bytes = chunked_then_good(&watched, &[("transfer-encoding", value)]);
         watched.last_case(&format!("Transfer-Encoding: {value}"), &bytes, &[VALIDATION]);
@@ -107,10 +127,20 @@ fn t9_only_one_way_to_say_where_a_body_ends_is_taken() {
         watched.last_case(&format!("Transfer-Encoding: {value}"), &bytes, &[VALIDATION]);
     }
     let twice = |values: [&'static str; 2]| values.map(|value| ("transfer-encoding", value));
-    for values in [["chunked", "identity"], ["chunked", "xchunked"], ["identity", "chunked"], ["chunked", "chunked"]] {
-        watched.last_case(&format!("{values:?}"), &chunked_then_good(&watched, &twice(values)), &[VALIDATION]);
+    for values in
+        [["chunked", "identity"], ["chunked", "xchunked"], ["identity", "chunked"], ["chunked", "chunked"]]
+    {
+        watched.last_case(
+            &format!("{values:?}"),
+            &chunked_then_good(&watched, &twice(values)),
+            &[VALIDATION],
+        );
     }
-    for (name, value) in [("transfer-encoding ", "chunked"), ("transfer-encoding", "\r\n chunked"), ("transfer\u{b}encoding", "chunked")] {
+    for (name, value) in [
+        ("transfer-encoding ", "chunked"),
+        ("transfer-encoding", "\r\n chunked"),
+        ("transfer\u{b}encoding", "chunked"),
+    ] {
         let bytes = chunked_then_good(&watched, &[(name, value)]);
         watched.last_case(&format!("{name:?}: {value:?}"), &bytes, &[VALIDATION]);
     }
@@ -123,7 +153,7 @@ fn t9_only_one_way_to_say_where_a_body_ends_is_taken() {
 /// RFC 9112, section 6.1: the server may go by Transfer-Encoding alone, and closes the connection.
 #[test]
 fn t9_a_length_beside_chunks_never_hides_a_second_request() {
-    let mut watched = Watched::start(Setup::new());
+    let mut watched = Watched::patient();
     for headers in [
         [("content-length", "3"), CHUNKED],
         [CHUNKED, ("content-length", "3")],
@@ -138,7 +168,7 @@ fn t9_a_length_beside_chunks_never_hides_a_second_request() {
 
 #[test]
 fn t9_a_length_is_one_number() {
-    let mut watched = Watched::start(Setup::new());
+    let mut watched = Watched::patient();
     let length = watched.encrypt().body.len();
     for value in [
         format!("{length}, {length}"),
@@ -164,23 +194,38 @@ fn t9_a_length_is_one_number() {
     let shorter = framed_request(&request, &[("content-length", &wrong)], &request.body);
     watched.last_case("a byte too few", &shorter, &[UNAUTHENTICATED, VALIDATION]);
     let none = framed_request(&request, &[], &request.body);
-    watched.last_case("none: the body is no part of the request", &[none, b"\r\n\r\n".to_vec()].concat(), &[UNAUTHENTICATED, VALIDATION]);
-    watched.last_case("2^63", &framed(&watched, &[("content-length", "9223372036854775808")], ""), &[TOO_LONG]);
+    watched.last_case(
+        "none: the body is no part of the request",
+        &[none, b"\r\n\r\n".to_vec()].concat(),
+        &[UNAUTHENTICATED, VALIDATION],
+    );
+    watched.last_case(
+        "2^63",
+        &framed(&watched, &[("content-length", "9223372036854775808")], ""),
+        &[TOO_LONG],
+    );
     watched.is_unharmed();
 }
 
 #[test]
 fn pipelined_requests_are_answered_each_and_in_order() {
-    let mut watched = Watched::start(Setup::new());
-    let health = HandMade::new(&watched.host, "/health", holdfast_tests::metadata_body("KmsHealthCheck")).sign();
+    let mut watched = Watched::patient();
+    let health =
+        HandMade::new(&watched.host, "/health", holdfast_tests::metadata_body("KmsHealthCheck")).sign();
     let forged = replaced(&watched.encrypt().bytes(), "/encrypt", "/decrypt");
     let nowhere = HandMade { path: "/nowhere".into(), ..watched.encrypt() }.bytes();
     let ping = b"GET /ping HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello".to_vec();
-    let all = [watched.encrypt().bytes(), forged, health.bytes(), nowhere, ping, watched.encrypt().bytes()].concat();
+    let all = [watched.encrypt().bytes(), forged, health.bytes(), nowhere, ping, watched.encrypt().bytes()]
+        .concat();
     let nowhere = Expect::Refused(404, "InvalidUriPathException");
     watched.case("six at once", &all, &[WORKS, UNAUTHENTICATED, WORKS, nowhere, WORKS, WORKS]);
-    let broken = [watched.encrypt().bytes(), b"nonsense\r\n\r\n".to_vec(), watched.encrypt().bytes()].concat();
+    let broken =
+        [watched.encrypt().bytes(), b"nonsense\r\n\r\n".to_vec(), watched.encrypt().bytes()].concat();
     watched.last_case("nothing after a broken one", &broken, &[WORKS, VALIDATION]);
-    watched.case("empty lines between", &[b"\r\n\r\n".to_vec(), watched.encrypt().bytes()].concat(), &[WORKS]);
+    watched.case(
+        "empty lines between",
+        &[b"\r\n\r\n".to_vec(), watched.encrypt().bytes()].concat(),
+        &[WORKS],
+    );
     watched.is_unharmed();
 }

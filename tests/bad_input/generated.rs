@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use holdfast_tests::{PATIENCE, Reply, Setup};
+use holdfast_tests::{PATIENCE, Reply};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -26,9 +26,34 @@ enum Change {
 }
 
 const PIECES: [&[u8]; 28] = [
-    b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\r\n ", b"\0", b" ", b"\t", b":", b"%2f", b"/../", b"//", b"?", b"#", b"{", b"}", b"[",
-    b"\"", b"\\ud800", b"\xff", b"\xed\xa0\x80", b"\r\ntransfer-encoding: chunked", b"\r\ncontent-length: 0",
-    b"\r\ncontent-length: 99999999999", b"\r\nexpect: 100-continue", b"\r\nhost: a", b"\r\nauthorization: AWS4-HMAC-SHA256 ", b"0\r\n\r\n",
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b"\r\n\r\n",
+    b"\r\n ",
+    b"\0",
+    b" ",
+    b"\t",
+    b":",
+    b"%2f",
+    b"/../",
+    b"//",
+    b"?",
+    b"#",
+    b"{",
+    b"}",
+    b"[",
+    b"\"",
+    b"\\ud800",
+    b"\xff",
+    b"\xed\xa0\x80",
+    b"\r\ntransfer-encoding: chunked",
+    b"\r\ncontent-length: 0",
+    b"\r\ncontent-length: 99999999999",
+    b"\r\nexpect: 100-continue",
+    b"\r\nhost: a",
+    b"\r\nauthorization: AWS4-HMAC-SHA256 ",
+    b"0\r\n\r\n",
 ];
 
 fn piece() -> impl Strategy<Value = Vec<u8>> {
@@ -89,14 +114,16 @@ fn answers(watched: &Watched, bytes: &[u8]) -> Vec<u8> {
     let _ = stream.shutdown(Shutdown::Write);
     let mut answers = Vec::new();
     match stream.read_to_end(&mut answers) {
-        Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("no end within {PATIENCE:?}: {error}"),
+        Err(error) if error.kind() != ErrorKind::ConnectionReset => {
+            panic!("no end within {PATIENCE:?}: {error}")
+        }
         _ => answers,
     }
 }
 
 #[test]
 fn t8_every_generated_request_is_answered_or_its_connection_closed() {
-    let watched = Watched::start(Setup::new());
+    let watched = Watched::patient();
     let mut watched = watched;
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES);
     let config = Config { cases, failure_persistence: None, ..Config::default() };

@@ -1,6 +1,6 @@
 //! Request lines and headers.
 
-use holdfast_tests::{Setup, encrypt_body};
+use holdfast_tests::encrypt_body;
 
 use crate::watched::{Expect, PLAINTEXT, UNAUTHENTICATED, VALIDATION, Watched, replaced};
 
@@ -9,7 +9,7 @@ const WRONG_METHOD: Expect = Expect::Refused(405, "InvalidUriPathException");
 
 #[test]
 fn t8_malformed_headers_are_refused_and_the_connection_closed() {
-    let mut watched = Watched::start(Setup::new());
+    let mut watched = Watched::patient();
     let good = watched.encrypt().bytes();
     let before_host = |line: &[u8]| replaced(&good, "host:", [line, b"host:"].concat());
     for (case, bytes) in [
@@ -35,7 +35,7 @@ fn t8_malformed_headers_are_refused_and_the_connection_closed() {
 
 #[test]
 fn t8_a_head_over_the_limit_is_a_431() {
-    let mut watched = Watched::start(Setup::new());
+    let mut watched = Watched::patient();
     let good = watched.encrypt().bytes();
     let with = |line: String| replaced(&good, "host:", format!("{line}host:"));
     let many = |count: usize| (0..count).map(|i| format!("x-{i}: a\r\n")).collect::<String>();
@@ -52,7 +52,7 @@ fn t8_a_head_over_the_limit_is_a_431() {
 
 #[test]
 fn a1_missing_and_repeated_headers_that_must_be_there_once_are_unauthenticated() {
-    let mut watched = Watched::start(Setup::new());
+    let mut watched = Watched::patient();
     let signed = watched.encrypt();
     let good = signed.bytes();
     let authority = watched.host.authority();
@@ -60,7 +60,8 @@ fn a1_missing_and_repeated_headers_that_must_be_there_once_are_unauthenticated()
         let mut without = signed.clone();
         without.remove(name);
         watched.case(&format!("no {name}"), &without.bytes(), &[UNAUTHENTICATED]);
-        let twice = replaced(&good, format!("{name}:"), format!("{name}: {}\r\n{name}:", signed.header(name)));
+        let twice =
+            replaced(&good, format!("{name}:"), format!("{name}: {}\r\n{name}:", signed.header(name)));
         watched.case(&format!("{name} twice, the same"), &twice, &[UNAUTHENTICATED]);
         let other = replaced(&good, format!("{name}:"), format!("{name}: other\r\n{name}:"));
         watched.case(&format!("{name} twice, differing"), &other, &[UNAUTHENTICATED]);
@@ -73,7 +74,10 @@ fn a1_missing_and_repeated_headers_that_must_be_there_once_are_unauthenticated()
         ("host without its port", replaced(&good, format!("host: {authority}"), "host: 127.0.0.1")),
         ("a signed header twice", replaced(&good, "content-type:", "content-type: a\r\ncontent-type:")),
         ("no parameters", replaced(&good, "Credential=", "redential=")),
-        ("two signatures", replaced(&good, ", Signature=", format!(", Signature={}, Signature=", "0".repeat(64)))),
+        (
+            "two signatures",
+            replaced(&good, ", Signature=", format!(", Signature={}, Signature=", "0".repeat(64))),
+        ),
         ("another scheme", replaced(&good, "AWS4-HMAC-SHA256", "AWS4-HMAC-SHA1")),
         ("a long authorization", replaced(&good, "Credential=", format!("Credential={}", "A".repeat(9_000)))),
     ] {
@@ -84,7 +88,7 @@ fn a1_missing_and_repeated_headers_that_must_be_there_once_are_unauthenticated()
 
 #[test]
 fn a1_headers_that_nobody_signed_may_hold_8_bit_bytes() {
-    let mut watched = Watched::start(Setup::new());
+    let mut watched = Watched::patient();
     let bytes = replaced(&watched.encrypt().bytes(), "host:", b"x-a: \xe9\xff \tb\r\nX-A: again\r\nhost:");
     watched.case("8-bit value", &bytes, &[Expect::Works]);
     watched.is_unharmed();
@@ -92,7 +96,7 @@ fn a1_headers_that_nobody_signed_may_hold_8_bit_bytes() {
 
 #[test]
 fn t3_only_http_1_1_is_taken_on_a_plain_port() {
-    let mut watched = Watched::start(Setup::new());
+    let mut watched = Watched::patient();
     let good = watched.encrypt().bytes();
     let version = |text: &str| replaced(&good, "HTTP/1.1", text);
     watched.case("HTTP/1.0", &version("HTTP/1.0"), &[VALIDATION]);
@@ -107,7 +111,7 @@ fn t3_only_http_1_1_is_taken_on_a_plain_port() {
 
 #[test]
 fn t2_any_other_method_is_a_405() {
-    let mut watched = Watched::start(Setup::new());
+    let mut watched = Watched::patient();
     for method in ["GET", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "FROB", "post"] {
         let mut request = watched.encrypt();
         request.method = method.into();
@@ -122,6 +126,9 @@ fn t2_any_other_method_is_a_405() {
     head.end_writing();
     let (_, answer) = head.until_closed();
     let answer = String::from_utf8(answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 405 ") && answer.ends_with("\r\n\r\n"), "HEAD has no body: {answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 405 ") && answer.ends_with("\r\n\r\n"),
+        "HEAD has no body: {answer}"
+    );
     watched.is_unharmed();
 }

@@ -8,7 +8,7 @@ const PATH: &str = "/demo/kms/xks/v1/keys/demo/encrypt";
 
 #[test]
 fn t2_no_other_spelling_of_a_path_is_taken_though_it_is_signed() {
-    let mut watched = Watched::start(Setup::new().key("a.b", "encrypt,decrypt"));
+    let mut watched = Watched::start(Setup::new().limit("budget", "2s").key("a.b", "encrypt,decrypt"));
     let long = format!("/demo/kms/xks/v1/keys/{}/encrypt", "k".repeat(240));
     for path in [
         "/demo/kms/xks/v1/keys%2fdemo/encrypt",
@@ -47,7 +47,13 @@ fn t2_no_other_spelling_of_a_path_is_taken_though_it_is_signed() {
         let request = HandMade { path: path.into(), ..watched.encrypt() };
         watched.case(path, &request.sign().bytes(), &[NO_SUCH_PATH]);
     }
-    for path in ["demo/kms/xks/v1/health", "/demo/kms/xks/v1/keys/de mo/encrypt", "/demo/kms/xks/v1/keys/de\x7fmo/encrypt", "", "/\x01"] {
+    for path in [
+        "demo/kms/xks/v1/health",
+        "/demo/kms/xks/v1/keys/de mo/encrypt",
+        "/demo/kms/xks/v1/keys/de\x7fmo/encrypt",
+        "",
+        "/\x01",
+    ] {
         let request = HandMade { path: path.into(), ..watched.encrypt() };
         watched.last_case(path, &request.sign().bytes(), &[VALIDATION]);
     }
@@ -58,10 +64,11 @@ fn t2_no_other_spelling_of_a_path_is_taken_though_it_is_signed() {
 
 #[test]
 fn t2_absolute_authority_and_asterisk_forms_are_refused() {
-    let mut watched = Watched::start(Setup::new());
+    let mut watched = Watched::patient();
     let authority = watched.host.authority();
     let good = watched.encrypt().bytes();
-    for target in [format!("http://{authority}{PATH}"), format!("https://other{PATH}"), authority, "*".into()] {
+    for target in [format!("http://{authority}{PATH}"), format!("https://other{PATH}"), authority, "*".into()]
+    {
         watched.case(&target, &replaced(&good, PATH, &target), &[NO_SUCH_PATH]);
         let request = HandMade { path: target.clone(), ..watched.encrypt() };
         watched.case(&format!("{target}, signed"), &request.sign().bytes(), &[NO_SUCH_PATH]);
@@ -73,7 +80,7 @@ fn t2_absolute_authority_and_asterisk_forms_are_refused() {
 /// routed and recorded.
 #[test]
 fn a2_a_fragment_is_no_part_of_the_path_that_is_signed() {
-    let mut watched = Watched::start(Setup::new());
+    let mut watched = Watched::patient();
     let with = format!("{PATH}#fragment");
     let signed = HandMade { path: with.clone(), ..watched.encrypt() };
     watched.case("signed with it", &signed.sign().bytes(), &[UNAUTHENTICATED]);
@@ -84,7 +91,7 @@ fn a2_a_fragment_is_no_part_of_the_path_that_is_signed() {
 
 #[test]
 fn a2_a_request_for_one_path_is_not_taken_at_another() {
-    let mut watched = Watched::start(Setup::new().key("other", "encrypt,decrypt"));
+    let mut watched = Watched::start(Setup::new().limit("budget", "2s").key("other", "encrypt,decrypt"));
     let good = watched.encrypt().bytes();
     watched.case("another key", &replaced(&good, "/keys/demo/", "/keys/other/"), &[UNAUTHENTICATED]);
     watched.case("another operation", &replaced(&good, "/encrypt", "/decrypt"), &[UNAUTHENTICATED]);

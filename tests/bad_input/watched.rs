@@ -46,6 +46,11 @@ pub struct Watched {
 }
 
 impl Watched {
+    /// What waits for nothing gets all the time that it needs, on a machine that is busy with other tests.
+    pub fn patient() -> Watched {
+        Watched::start(Setup::new().limit("budget", "2s"))
+    }
+
     /// Logs at the level `debug`, so that a leak has every chance to show.
     pub fn start(setup: Setup) -> Watched {
         let host = setup.environment("RUST_LOG", "debug").start();

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use holdfast_tests::{Client, Host, Operation, Reply, Setup, encrypt_body, wait_for};
 use serde_json::Value;
 
-use crate::traffic::undisturbed;
+use crate::traffic::{patient, undisturbed};
 
 /// The budget, what is added for the record, and what a busy machine adds.
-const IN_TIME: Duration = Duration::from_secs(2);
+const IN_TIME: Duration = Duration::from_secs(4);
 
 fn encrypt(client: &mut Client) -> Reply {
     client.call(Operation::Encrypt, "demo", encrypt_body("a plaintext"))
@@ -44,7 +44,7 @@ fn unrecorded(host: &Host) -> u64 {
 
 #[test]
 fn l1_a_full_sink_refuses_every_request_and_says_why() {
-    let mut host = Setup::new().audit("/dev/full").start();
+    let mut host = Setup::new().limit("budget", "1s").audit("/dev/full").start();
     let mut client = host.client();
     for _ in 0..5 {
         is_refused(&mut client);
@@ -62,7 +62,7 @@ fn l1_a_sink_that_hangs_refuses_within_the_budget_and_is_used_again() {
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
     // Open, and not read: a pipe holds 64 KiB.
     let mut reader = OpenOptions::new().read(true).write(true).custom_flags(NONBLOCK).open(&path).unwrap();
-    let host = Setup::new().audit(&path).start();
+    let host = Setup::new().limit("budget", "1s").audit(&path).start();
     let mut client = host.client();
     let mut works = 0;
     wait_for("the pipe to be full", || {
@@ -95,14 +95,15 @@ const NONBLOCK: i32 = 0o4000;
 #[test]
 fn l1_a_full_disk_refuses_until_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(folder.path()).output();
+    let mounted =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(folder.path()).output();
     if !mounted.is_ok_and(|mounted| mounted.status.success()) {
         println!("skipped: only root can mount a small tmpfs");
         return;
     }
     let mounted = Mounted(folder);
     let path = mounted.0.path().join("audit.jsonl");
-    let host = Setup::new().audit(&path).start();
+    let host = Setup::new().limit("budget", "1s").audit(&path).start();
     let mut client = host.client();
     let mut works = 0;
     wait_for("the disk to be full", || {
@@ -136,7 +137,7 @@ fn l1_a_removed_folder_refuses_until_it_is_back() {
     let inner = folder.path().join("audit");
     fs::create_dir(&inner).unwrap();
     let path = inner.join("audit.jsonl");
-    let host = Setup::new().audit(&path).start();
+    let host = Setup::new().limit("budget", "1s").audit(&path).start();
     let mut client = host.client();
     encrypt(&mut client).ok();
     fs::remove_dir_all(&inner).unwrap();
@@ -151,11 +152,16 @@ fn l1_a_removed_folder_refuses_until_it_is_back() {
 
 #[test]
 fn l1_a_line_that_a_crash_cut_short_spoils_no_other() {
-    let mut host = Setup::new().start();
+    let mut host = patient().start();
     encrypt(&mut host.client()).ok();
     let path = host.home().join("audit.jsonl");
     let whole = fs::read_to_string(&path).unwrap();
-    OpenOptions::new().append(true).open(&path).unwrap().write_all(&whole.as_bytes()[..whole.len() / 2]).unwrap();
+    OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .unwrap()
+        .write_all(&whole.as_bytes()[..whole.len() / 2])
+        .unwrap();
     host.restart();
     encrypt(&mut host.client()).ok();
     let text = fs::read_to_string(&path).unwrap();
@@ -165,7 +171,7 @@ fn l1_a_line_that_a_crash_cut_short_spoils_no_other() {
 
 #[test]
 fn l1_a_renamed_log_is_followed_and_no_record_is_lost() {
-    let host = Setup::new().start();
+    let host = patient().start();
     let (path, old) = (host.home().join("audit.jsonl"), host.home().join("audit.1"));
     let served = undisturbed(&host, || {
         fs::rename(&path, &old).unwrap();

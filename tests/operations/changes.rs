@@ -1,14 +1,18 @@
 //! Keys and credentials change while requests go on, and the host takes it up.
 
-use holdfast_tests::{Client, Credential, Host, Operation, Protocol, Setup, decrypt_body, encrypt_body, metadata_body, unbase64, wait_for};
+use holdfast_tests::{
+    Client, Credential, Host, Operation, Protocol, decrypt_body, encrypt_body, metadata_body, unbase64,
+    wait_for,
+};
 use serde_json::Value;
 
-use crate::traffic::undisturbed;
+use crate::traffic::{patient, undisturbed};
 
 /// Asks until the answer is of this status; what it was.
 #[track_caller]
 fn until(client: &mut Client, operation: Operation, key: &str, status: u16) -> Value {
-    let body = if operation == Operation::Metadata { metadata_body("DescribeKey") } else { encrypt_body("text") };
+    let body =
+        if operation == Operation::Metadata { metadata_body("DescribeKey") } else { encrypt_body("text") };
     wait_for("the change to be taken up", || {
         let reply = client.call(operation, key, &body);
         (reply.status == status).then(|| reply.json())
@@ -21,7 +25,7 @@ fn client_with(host: &Host, credential: &Credential) -> Client {
 
 #[test]
 fn a4_keys_are_made_rotated_disabled_enabled_and_destroyed_without_a_failed_request() {
-    let mut host = Setup::new().start();
+    let mut host = patient().start();
     let pid = host.pid();
     let served = undisturbed(&host, || {
         let mut client = host.client();
@@ -55,7 +59,7 @@ fn a4_keys_are_made_rotated_disabled_enabled_and_destroyed_without_a_failed_requ
 
 #[test]
 fn a4_credentials_are_added_and_removed_without_a_failed_request_or_a_dropped_connection() {
-    let host = Setup::new().start();
+    let host = patient().start();
     let mut old = host.client();
     old.call(Operation::Health, "", metadata_body("KmsHealthCheck")).ok();
     undisturbed(&host, || {
@@ -64,7 +68,7 @@ fn a4_credentials_are_added_and_removed_without_a_failed_request_or_a_dropped_co
         let mut new = client_with(&host, &credential);
         until(&mut new, Operation::Encrypt, "demo", 200);
         old.call(Operation::Encrypt, "demo", encrypt_body("text")).ok();
-        host.holdfast(&["credential", "remove", &credential.access_key_id, "--yes", &credential.access_key_id, "--key-store", "demo"]);
+        host.holdfast(&["credential", "remove", &credential.access_key_id, "--key-store", "demo"]);
         let refused = until(&mut new, Operation::Encrypt, "demo", 401);
         assert_eq!(refused["errorName"], "AuthenticationFailedException");
         assert!(!new.connects_anew() && !old.connects_anew(), "a connection was dropped");

@@ -33,7 +33,13 @@ fn the_serving_process_leaves_no_core_and_holds_its_secrets_in_locked_memory() {
 fn neither_log_nor_audit_log_nor_metrics_hold_a_secret_access_key() {
     let host = Setup::new().environment("RUST_LOG", "debug").start();
     host.client().call(holdfast_tests::Operation::Encrypt, "demo", holdfast_tests::encrypt_body("text")).ok();
-    for text in [host.log(), host.audit_text(), host.metrics(), proc_file(&host, "cmdline"), proc_file(&host, "environ")] {
+    for text in [
+        host.log(),
+        host.audit_text(),
+        host.metrics(),
+        proc_file(&host, "cmdline"),
+        proc_file(&host, "environ"),
+    ] {
         assert!(!text.contains(&host.credential().secret));
     }
 }

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use holdfast_tests::{Host, Operation, Setup, encrypt_body, wait_for};
+use holdfast_tests::{Host, Operation, encrypt_body, wait_for};
 
-use crate::traffic::undisturbed;
+use crate::traffic::{patient, undisturbed};
 
 /// Puts `content` in the file's place, as an atomic write does.
 fn put(host: &Host, content: &[u8]) {
@@ -21,7 +21,13 @@ fn keystore(host: &Host) -> Vec<u8> {
 /// Waits for one more refusal in the log than `before`; its line.
 #[track_caller]
 fn refusal(host: &Host, before: usize) -> String {
-    let refusals = || host.log().lines().filter(|line| line.contains("the state before is in use")).map(str::to_owned).collect::<Vec<_>>();
+    let refusals = || {
+        host.log()
+            .lines()
+            .filter(|line| line.contains("the state before is in use"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     wait_for("the refusal in the log", || refusals().get(before).cloned())
 }
 
@@ -32,7 +38,7 @@ fn serves(host: &Host, key: &str) {
 
 #[test]
 fn an_old_copy_of_the_keystore_is_refused_by_a_running_host() {
-    let host = Setup::new().start();
+    let host = patient().start();
     let old = keystore(&host);
     host.holdfast(&["key", "create", "new", "--key-store", "demo"]);
     wait_for("the new key", || {
@@ -48,21 +54,24 @@ fn an_old_copy_of_the_keystore_is_refused_by_a_running_host() {
         // The host is at this state already; the next change shows that it still follows the file.
         host.holdfast(&["key", "create", "newer", "--key-store", "demo"]);
         wait_for("the newer key", || {
-            (host.client().call(Operation::Encrypt, "newer", encrypt_body("text")).status == 200).then_some(())
+            (host.client().call(Operation::Encrypt, "newer", encrypt_body("text")).status == 200)
+                .then_some(())
         });
     });
 }
 
 #[test]
 fn a_damaged_missing_or_foreign_keystore_is_refused_by_a_running_host() {
-    let host = Setup::new().start();
-    let other = Setup::new().start();
+    let host = patient().start();
+    let other = patient().start();
     let good = keystore(&host);
     let mut flipped = good.clone();
     let middle = flipped.len() / 2;
     flipped[middle] ^= 1;
     undisturbed(&host, || {
-        for (refused, content) in [flipped, good[..good.len() / 2].to_vec(), Vec::new(), keystore(&other)].iter().enumerate() {
+        for (refused, content) in
+            [flipped, good[..good.len() / 2].to_vec(), Vec::new(), keystore(&other)].iter().enumerate()
+        {
             put(&host, content);
             let line = refusal(&host, refused);
             assert!(line.contains("keystore.holdfast"), "{line}");

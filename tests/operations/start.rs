@@ -66,9 +66,15 @@ impl Folder {
     /// It starts, and its log holds every part.
     #[track_caller]
     fn starts(&self, parts: &[&str]) {
-        let mut child = self.serve().stdout(Stdio::piped()).stderr(fs::File::create(self.file("log")).unwrap()).spawn().unwrap();
+        let mut child = self
+            .serve()
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(self.file("log")).unwrap())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
+            .unwrap();
         let log = fs::read_to_string(self.file("log")).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
@@ -92,7 +98,7 @@ fn a_wrong_seal_and_a_damaged_keystore_are_told_apart() {
     let folder = plain();
     let other = plain();
     fs::copy(other.file("keystore.seal"), folder.file("keystore.seal")).unwrap();
-    folder.does_not_start(&["keystore.holdfast", "seal"]);
+    folder.does_not_start(&["keystore.holdfast", "wrong key-file"]);
     let folder = plain();
     let path = folder.file("keystore.holdfast");
     let mut content = fs::read(&path).unwrap();
@@ -129,7 +135,10 @@ fn a_bad_policy_is_named_with_line_and_column() {
     let shared = fs::read_to_string(host.config_file()).unwrap();
     let shared = shared.lines().find(|line| line.starts_with("cache = ")).unwrap();
     cache.edit("cache = \"cache\"", shared);
-    write(&cache.file("policy.cedar"), format!("{PERMIT_ALL}\npermit (principal, action, resource) when {{ context.nosuch }};\n"));
+    write(
+        &cache.file("policy.cedar"),
+        format!("{PERMIT_ALL}\npermit (principal, action, resource) when {{ context.nosuch }};\n"),
+    );
     cache.does_not_start(&["demo", "policy.cedar", "3:"]);
     write(&cache.file("policy.cedar"), format!("{PERMIT_ALL}forbid (principal, action\n"));
     cache.does_not_start(&["demo", "policy.cedar", "2:"]);
@@ -168,7 +177,9 @@ fn a_port_in_use_and_an_audit_log_that_cannot_be_opened_are_named() {
 #[test]
 fn a_tls_key_of_another_certificate_is_refused() {
     let (folder, other) = (Folder::new(&[]).without_policy(), Folder::new(&[]));
-    let key = fs::read_dir(folder.file("tls")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let key = fs::read_dir(folder.file("tls"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let key = key.into_iter().find(|name| name.contains("key") && !name.contains("ca")).unwrap();
     fs::copy(other.file(&format!("tls/{key}")), folder.file(&format!("tls/{key}"))).unwrap();
     folder.does_not_start(&["certificate"]);

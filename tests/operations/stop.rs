@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use holdfast_tests::{HandMade, Host, PATIENCE, Raw, Reply, Setup, encrypt_body, wait_for};
 use rustix::process::Signal;
 
+use crate::traffic::patient;
+
 fn signed(host: &Host) -> Vec<u8> {
     HandMade::new(host, "/keys/demo/encrypt", encrypt_body("a plaintext")).sign().bytes()
 }
@@ -61,18 +63,22 @@ fn sigterm_breaks_nothing(setup: Setup) {
     assert_eq!(tally.broken.into_inner(), 0, "of {answered}");
     let status = host.wait();
     assert_eq!(status.code(), Some(0), "{status}");
-    assert_eq!(host.audit_records().len(), answered, "each answer has its record, and each record its answer");
+    assert_eq!(
+        host.audit_records().len(),
+        answered,
+        "each answer has its record, and each record its answer"
+    );
     assert!(host.log().contains("stopped"), "{}", host.log());
 }
 
 #[test]
 fn sigterm_breaks_no_request_of_sixteen_clients() {
-    sigterm_breaks_nothing(Setup::new());
+    sigterm_breaks_nothing(patient());
 }
 
 #[test]
 fn sigterm_breaks_no_request_of_sixteen_clients_over_tls() {
-    sigterm_breaks_nothing(Setup::new().tls());
+    sigterm_breaks_nothing(patient().tls());
 }
 
 #[test]
@@ -99,7 +105,7 @@ fn a_request_whose_body_is_under_way_at_the_stop_is_answered() {
 /// and the signal are sent, so that none is read before the stop.
 #[test]
 fn requests_that_arrived_and_were_not_read_before_the_stop_are_answered() {
-    let mut host = Setup::new().start();
+    let mut host = patient().start();
     let mut kept: Vec<Raw> = (0..8).map(|_| host.raw()).collect();
     for raw in &mut kept {
         raw.exchange(signed(&host)).ok();
