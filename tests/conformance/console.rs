@@ -1,11 +1,13 @@
 //! Checklist K1: the JSON file that the KMS console takes.
 
-use holdfast_tests::{Operation, Setup, metadata_body, wait_for};
+use holdfast_tests::{Operation, metadata_body, wait_for};
 use serde_json::Value;
+
+use crate::setup;
 
 #[test]
 fn k1_the_file_has_the_consoles_fields_and_no_others() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let file: Value = serde_json::from_str(&host.holdfast(&["kms-config"])).unwrap();
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&file), ["XksProxyAuthenticationCredential", "XksProxyUriPath"]);
@@ -18,7 +20,7 @@ fn k1_the_file_has_the_consoles_fields_and_no_others() {
 
 #[test]
 fn k1_what_the_file_says_signs_requests() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let made = host.holdfast(&["credential", "create"]);
     let credential = holdfast_tests::Credential::of_kms_config(made.as_bytes());
     let again = host.holdfast(&["kms-config", &credential.access_key_id]);

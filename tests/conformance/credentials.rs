@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use holdfast_tests::{
-    Client, Credential, HandMade, Host, Operation, Protocol, Setup, metadata_body, wait_for,
-};
+use holdfast_tests::{Client, Credential, HandMade, Host, Operation, Protocol, metadata_body, wait_for};
+
+use crate::setup;
 
 fn create(host: &Host) -> Credential {
     Credential::of_kms_config(host.holdfast(&["credential", "create"]).as_bytes())
@@ -20,7 +20,7 @@ fn health(client: &mut Client) -> u16 {
 
 #[test]
 fn a3_credentials_are_of_the_specifications_grammar() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let mut seen = HashSet::new();
     for credential in [host.credential().clone(), create(&host), create(&host)] {
         let (id, secret) = (credential.access_key_id, credential.secret);
@@ -36,7 +36,7 @@ fn a3_credentials_are_of_the_specifications_grammar() {
 
 #[test]
 fn a3_an_id_belongs_to_one_secret() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let second = create(&host);
     wait_for("the new credential", || (health(&mut client_of(&host, &second)) == 200).then_some(()));
     let mixed = Credential { access_key_id: second.access_key_id, secret: host.credential().secret.clone() };
@@ -45,7 +45,7 @@ fn a3_an_id_belongs_to_one_secret() {
 
 #[test]
 fn a3_other_ids_are_refused() {
-    let host = Setup::new().start();
+    let host = setup().start();
     for id in [
         "A",
         "ABCDEFGHIJKLMNOPQRS",
@@ -63,7 +63,7 @@ fn a3_other_ids_are_refused() {
 
 #[test]
 fn a4_credentials_change_while_a_connection_goes_on() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let (mut first, mut raw) = (host.client(), host.raw());
     assert_eq!(health(&mut first), 200);
     let second = create(&host);
@@ -96,7 +96,7 @@ fn a4_credentials_change_while_a_connection_goes_on() {
 #[test]
 fn a6_several_regions_can_be_allowed() {
     let regions: Vec<toml::Value> = vec!["us-east-1".into(), "eu-central-1".into()];
-    let host = Setup::new().demo("regions", regions).start();
+    let host = setup().demo("regions", regions).start();
     for (region, status) in [("us-east-1", 200), ("eu-central-1", 200), ("eu-west-1", 401)] {
         let mut client = Client::new(&host, host.uri_path(), host.credential(), region, Protocol::Http1);
         // Twice: by a derived key and by the cached one.

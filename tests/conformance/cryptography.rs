@@ -1,8 +1,10 @@
 //! Checklist O3, O4, O5: the AAD's frame, the CDIV, and altered ciphertexts.
 
-use holdfast_tests::{Host, Operation, Reply, Setup, base64, decrypt_body, encrypt_body, unbase64};
+use holdfast_tests::{Host, Operation, Reply, base64, decrypt_body, encrypt_body, unbase64};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+
+use crate::setup;
 
 fn encrypt(host: &Host, aad: Option<&[u8]>, with_cdiv: bool) -> Value {
     let mut body = encrypt_body("attack at dawn");
@@ -34,7 +36,7 @@ fn cdiv(encrypted: &Value, aad: &[u8]) -> Vec<u8> {
 
 #[test]
 fn o3_the_aad_is_bound_to_the_ciphertext() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let aad = b"project=nile,department=marketing";
     let encrypted = encrypt(&host, Some(aad), false);
     assert_eq!(unbase64(&decrypt(&host, &encrypted, Some(aad)).ok()["plaintext"]), b"attack at dawn");
@@ -48,7 +50,7 @@ fn o3_the_aad_is_bound_to_the_ciphertext() {
 
 #[test]
 fn o3_bytes_do_not_move_between_aad_and_metadata() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let aad = b"project=nile";
     let encrypted = encrypt(&host, Some(aad), false);
     let metadata = unbase64(&encrypted["ciphertextMetadata"]);
@@ -61,7 +63,7 @@ fn o3_bytes_do_not_move_between_aad_and_metadata() {
 
 #[test]
 fn o4_the_cdiv_is_the_specifications_hash() {
-    let host = Setup::new().start();
+    let host = setup().start();
     for aad in [&b""[..], b"project=nile,department=marketing"] {
         let encrypted = encrypt(&host, (!aad.is_empty()).then_some(aad), true);
         assert_eq!(unbase64(&encrypted["ciphertextDataIntegrityValue"]), cdiv(&encrypted, aad));
@@ -77,7 +79,7 @@ fn o4_the_cdiv_is_the_specifications_hash() {
 
 #[test]
 fn o4_another_cdiv_algorithm_is_refused() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let mut body = encrypt_body("attack at dawn");
     body["ciphertextDataIntegrityValueAlgorithm"] = json!("SHA_512");
     host.client().call(Operation::Encrypt, "demo", body).refused(400, "ValidationException");
@@ -85,7 +87,7 @@ fn o4_another_cdiv_algorithm_is_refused() {
 
 #[test]
 fn o5_every_altered_byte_is_an_invalid_ciphertext() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let encrypted = encrypt(&host, None, false);
     for field in ["ciphertext", "initializationVector", "authenticationTag", "ciphertextMetadata"] {
         let bytes = unbase64(&encrypted[field]);
@@ -110,7 +112,7 @@ fn o5_every_altered_byte_is_an_invalid_ciphertext() {
 
 #[test]
 fn o5_another_keys_ciphertext_is_invalid() {
-    let host = Setup::new().key("other", "encrypt,decrypt").start();
+    let host = setup().key("other", "encrypt,decrypt").start();
     let encrypted = encrypt(&host, None, false);
     let reply = host.client().call(Operation::Decrypt, "other", decrypt_body(&encrypted));
     reply.refused(400, "InvalidCiphertextException");
@@ -118,7 +120,7 @@ fn o5_another_keys_ciphertext_is_invalid() {
 
 #[test]
 fn o5_what_older_versions_of_a_key_encrypted_decrypts() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let old = encrypt(&host, None, false);
     host.holdfast(&["key", "rotate", "demo"]);
     let version = |encrypted: &Value| unbase64(&encrypted["ciphertextMetadata"])[1..5].to_vec();
@@ -129,4 +131,13 @@ fn o5_what_older_versions_of_a_key_encrypted_decrypts() {
     for encrypted in [old, new] {
         assert_eq!(unbase64(&decrypt(&host, &encrypted, None).ok()["plaintext"]), b"attack at dawn");
     }
+}
+
+#[test]
+fn o4_a_cdiv_needs_a_key_that_may_decrypt() {
+    let host = setup().all_keys().start();
+    let mut body = encrypt_body("attack at dawn");
+    body["ciphertextDataIntegrityValueAlgorithm"] = json!("SHA_256");
+    let reply = host.client().call(Operation::Encrypt, "encrypt-only", body);
+    reply.refused(400, "InvalidKeyUsageException");
 }

@@ -1,11 +1,13 @@
 //! Checklist, "Errors": each errorName of the specification is seen with its status, and its message is fit to print.
 
-use holdfast_tests::{HandMade, Operation, Setup, decrypt_body, encrypt_body, metadata_body};
+use holdfast_tests::{HandMade, Operation, decrypt_body, encrypt_body, metadata_body};
+
+use crate::setup;
 
 #[test]
-fn errors_every_error_name_has_its_status() {
+fn e1_every_error_name_has_its_status() {
     let policy = "@id(\"one-key\") forbid (principal, action, resource == Key::\"forbidden\");\n";
-    let host = Setup::new()
+    let host = setup()
         .policy(&format!("{policy}{}", holdfast_tests::PERMIT_ALL))
         .all_keys()
         .key_store("slow", "/slow")
@@ -51,8 +53,8 @@ fn errors_every_error_name_has_its_status() {
 }
 
 #[test]
-fn errors_a_request_that_cannot_be_recorded_is_an_internal_exception() {
-    let host = Setup::new().audit("/dev/full").start();
+fn e1_a_request_that_cannot_be_recorded_is_an_internal_exception() {
+    let host = setup().audit("/dev/full").start();
     host.client().call(Operation::Encrypt, "demo", encrypt_body("x")).refused(500, "InternalException");
     if let Some(reply) = host.curl("/keys/demo/encrypt", encrypt_body("x"), &[]) {
         reply.refused(500, "InternalException");
@@ -60,8 +62,8 @@ fn errors_a_request_that_cannot_be_recorded_is_an_internal_exception() {
 }
 
 #[test]
-fn errors_a_message_repeats_nothing_of_the_request() {
-    let host = Setup::new().start();
+fn e1_a_message_repeats_nothing_of_the_request() {
+    let host = setup().start();
     let plaintext = "c2VjcmV0IHBsYWludGV4dA";
     for body in [
         format!("{{\"plaintext\":\"{plaintext}\""),

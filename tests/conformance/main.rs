@@ -14,3 +14,8 @@ mod time;
 mod tls;
 mod transport;
 mod validation;
+
+/// The default, with a budget that a machine busy with other tests keeps too.
+fn setup() -> holdfast_tests::Setup {
+    holdfast_tests::Setup::new().limit("budget", "2s")
+}

@@ -1,9 +1,11 @@
 //! Checklist O1, O2, O6, O8, O9: keys, their usage and state, and health. `cryptography.rs` looks into ciphertexts.
 
 use holdfast_tests::{
-    HandMade, Host, Operation, Setup, decrypt_body, encrypt_body, metadata_body, unbase64, wait_for,
+    HandMade, Host, Operation, decrypt_body, encrypt_body, metadata_body, unbase64, wait_for,
 };
 use serde_json::{Value, json};
+
+use crate::setup;
 
 fn metadata(host: &Host, key: &str) -> Value {
     host.client().call(Operation::Metadata, key, metadata_body("DescribeKey")).ok()
@@ -11,7 +13,7 @@ fn metadata(host: &Host, key: &str) -> Value {
 
 #[test]
 fn o1_metadata_tells_spec_usage_and_status() {
-    let host = Setup::new().all_keys().start();
+    let host = setup().all_keys().start();
     for (key, usage, status) in [
         ("demo", json!(["ENCRYPT", "DECRYPT"]), "ENABLED"),
         ("encrypt-only", json!(["ENCRYPT"]), "ENABLED"),
@@ -29,7 +31,7 @@ fn o1_metadata_tells_spec_usage_and_status() {
 
 #[test]
 fn o1_changes_of_a_key_show_in_a_running_host() {
-    let host = Setup::new().start();
+    let host = setup().start();
     host.holdfast(&["key", "disable", "demo"]);
     wait_for("DISABLED", || (metadata(&host, "demo")["keyStatus"] == "DISABLED").then_some(()));
     host.holdfast(&["key", "enable", "demo"]);
@@ -38,7 +40,7 @@ fn o1_changes_of_a_key_show_in_a_running_host() {
 
 #[test]
 fn o2_encrypt_gives_ciphertext_iv_tag_and_metadata_of_the_right_sizes() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let mut client = host.client();
     for length in [1, 15, 16, 17, 32, 4096, 4300] {
         let plaintext = vec![7; length];
@@ -57,7 +59,7 @@ fn o2_encrypt_gives_ciphertext_iv_tag_and_metadata_of_the_right_sizes() {
 
 #[test]
 fn o2_the_same_plaintext_never_encrypts_alike() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let mut client = host.client();
     let mut encrypt = || client.call(Operation::Encrypt, "demo", encrypt_body("attack at dawn")).ok();
     let (one, other) = (encrypt(), encrypt());
@@ -68,7 +70,7 @@ fn o2_the_same_plaintext_never_encrypts_alike() {
 
 #[test]
 fn o2_another_algorithm_is_refused() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let mut body = encrypt_body("attack at dawn");
     body["encryptionAlgorithm"] = json!("AES_CBC");
     host.client().call(Operation::Encrypt, "demo", body).refused(400, "ValidationException");
@@ -76,7 +78,7 @@ fn o2_another_algorithm_is_refused() {
 
 #[test]
 fn o6_an_unknown_key_or_another_key_stores_is_not_found() {
-    let host = Setup::new().key_store("second", "/second").start();
+    let host = setup().key_store("second", "/second").start();
     for key in ["unknown", "Demo", "second-key"] {
         let mut client = host.client();
         client
@@ -95,7 +97,7 @@ fn o6_an_unknown_key_or_another_key_stores_is_not_found() {
 
 #[test]
 fn o6_a_key_does_only_what_it_is_for() {
-    let host = Setup::new().all_keys().start();
+    let host = setup().all_keys().start();
     let mut client = host.client();
     let encrypted = client.call(Operation::Encrypt, "encrypt-only", encrypt_body("attack at dawn")).ok();
     for (key, operation) in [
@@ -115,7 +117,7 @@ fn o6_a_key_does_only_what_it_is_for() {
 
 #[test]
 fn o6_a_disabled_key_is_in_an_invalid_state() {
-    let host = Setup::new().disabled_key("disabled").start();
+    let host = setup().disabled_key("disabled").start();
     let mut client = host.client();
     let encrypted = client.call(Operation::Encrypt, "demo", encrypt_body("attack at dawn")).ok();
     client.call(Operation::Encrypt, "disabled", encrypt_body("x")).refused(400, "InvalidStateException");
@@ -126,7 +128,7 @@ fn o6_a_disabled_key_is_in_an_invalid_state() {
 
 #[test]
 fn o8_health_tells_of_fleet_vendor_model_and_managers() {
-    let host = Setup::new().demo("fleet_size", 3).start();
+    let host = setup().demo("fleet_size", 3).start();
     let health = host.client().call(Operation::Health, "", metadata_body("KmsHealthCheck")).ok();
     assert_eq!(health["xksProxyFleetSize"], 3);
     for field in ["xksProxyVendor", "ekmVendor"] {
@@ -148,7 +150,7 @@ fn o8_health_tells_of_fleet_vendor_model_and_managers() {
 
 #[test]
 fn o8_health_is_never_subject_to_policy() {
-    let host = Setup::new().policy("@id(\"none\") forbid (principal, action, resource);").start();
+    let host = setup().policy("@id(\"none\") forbid (principal, action, resource);").start();
     let mut client = host.client();
     client.call(Operation::Health, "", metadata_body("KmsHealthCheck")).ok();
     client
@@ -158,7 +160,7 @@ fn o8_health_is_never_subject_to_policy() {
 
 #[test]
 fn o8_health_needs_no_principal_and_no_key() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let body = json!({ "requestMetadata": { "kmsRequestId": "x", "kmsOperation": "KmsHealthCheck" } });
     host.client().call(Operation::Health, "", &body).ok();
     if let Some(reply) = host.curl("/health", &body, &[]) {
@@ -168,7 +170,7 @@ fn o8_health_needs_no_principal_and_no_key() {
 
 #[test]
 fn o9_health_comes_from_a_real_encryption() {
-    let host = Setup::new()
+    let host = setup()
         .config(|config, _| {
             let stores = config["key_store"].as_array_mut().unwrap();
             let mut empty = stores[0].as_table().unwrap().clone();
@@ -188,7 +190,7 @@ fn o9_health_comes_from_a_real_encryption() {
 
 #[test]
 fn o9_a_manager_that_comes_to_work_becomes_active_without_a_restart() {
-    let host = Setup::new().demo("name", "later").start();
+    let host = setup().demo("name", "later").start();
     let ping = || host.raw().exchange("GET /ping HTTP/1.1\r\nhost: x\r\n\r\n").status;
     assert_eq!(ping(), 503);
     let made = host.holdfast(&["credential", "create"]);

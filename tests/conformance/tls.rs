@@ -2,7 +2,9 @@
 
 use std::process::{Command, Stdio};
 
-use holdfast_tests::{HandMade, Host, Operation, Protocol, Setup, encrypt_body, metadata_body};
+use holdfast_tests::{HandMade, Host, Operation, Protocol, encrypt_body, metadata_body};
+
+use crate::setup;
 
 /// What `openssl s_client` says of a handshake with these arguments; `None` when there was none.
 fn handshake(host: &Host, arguments: &[&str]) -> Option<String> {
@@ -51,7 +53,7 @@ fn assert_suites(host: &Host, kind: &str) {
 #[test]
 fn t3_only_the_specifications_cipher_suites_are_taken_with_an_ecdsa_certificate() {
     if has_openssl() {
-        assert_suites(&Setup::new().tls().start(), "ECDSA");
+        assert_suites(&setup().tls().start(), "ECDSA");
     }
 }
 
@@ -60,7 +62,7 @@ fn t3_only_the_specifications_cipher_suites_are_taken_with_an_rsa_certificate() 
     if !has_openssl() {
         return;
     }
-    let setup = Setup::new().tls().config(|config, home| {
+    let setup = setup().tls().config(|config, home| {
         let (key, certificate) = (home.join("tls/rsa-key.pem"), home.join("tls/rsa.pem"));
         let made = Command::new("openssl")
             .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
@@ -80,9 +82,11 @@ fn t3_only_the_specifications_cipher_suites_are_taken_with_an_rsa_certificate() 
 
 #[test]
 fn t3_http2_is_spoken_by_alpn_and_authority_is_the_signed_host() {
-    let host = Setup::new().tls().start();
+    let host = setup().tls().start();
     let mut client = host.client_of(Protocol::Http2);
-    client.call(Operation::Health, "", metadata_body("KmsHealthCheck")).ok();
+    let reply = client.call(Operation::Health, "", metadata_body("KmsHealthCheck"));
+    reply.ok();
+    assert_eq!(reply.version, "HTTP/2.0");
     client.call(Operation::Encrypt, "demo", encrypt_body("attack at dawn")).ok();
     // Signed for another host than `:authority` says.
     let mut request = client.request(Operation::Health, "", metadata_body("KmsHealthCheck"));
@@ -91,6 +95,7 @@ fn t3_http2_is_spoken_by_alpn_and_authority_is_the_signed_host() {
     client.send(request).refused(401, "AuthenticationFailedException");
     if let Some(reply) = host.curl("/health", metadata_body("KmsHealthCheck"), &["--http2"]) {
         reply.ok();
+        assert_eq!(reply.version, "HTTP/2.0");
     }
 }
 
@@ -103,19 +108,31 @@ fn other_host(host: &Host) -> HandMade {
 
 #[test]
 fn t3_http11_is_spoken_to_those_who_do_not_ask_for_http2() {
-    let host = Setup::new().tls().start();
+    let host = setup().tls().start();
     // ALPN without h2.
     host.client().call(Operation::Health, "", metadata_body("KmsHealthCheck")).ok();
     let request = HandMade::new(&host, "/health", metadata_body("KmsHealthCheck")).sign();
     host.raw().exchange(request.bytes()).ok();
     // No ALPN at all.
-    if let Some(reply) = host.curl("/health", metadata_body("KmsHealthCheck"), &["--no-alpn"]) {
+    if let Some(reply) = host.curl("/health", metadata_body("KmsHealthCheck"), &["--no-alpn", "--http2"]) {
         reply.ok();
+        assert_eq!(reply.version, "HTTP/1.1");
     }
     if has_openssl() {
         let said = handshake(&host, &["-tls1_3"]).unwrap();
         assert!(said.contains("No ALPN negotiated"), "{said}");
         let said = handshake(&host, &["-tls1_3", "-alpn", "h2,http/1.1"]).unwrap();
         assert!(said.contains("ALPN protocol: h2"), "{said}");
+    }
+}
+
+#[test]
+fn t3_http2_refusals_arrive_though_the_body_is_still_on_its_way() {
+    let host = setup().tls().start();
+    for _ in 0..20 {
+        let Some(reply) = host.curl("/nowhere", metadata_body("KmsHealthCheck"), &["--http2"]) else {
+            return;
+        };
+        reply.refused(404, "InvalidUriPathException");
     }
 }

@@ -4,17 +4,19 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use holdfast_tests::{
-    HandMade, Host, Operation, PATIENCE, Protocol, Setup, base64, decrypt_body, encrypt_body, metadata_body,
+    HandMade, Host, Operation, PATIENCE, Protocol, base64, decrypt_body, encrypt_body, metadata_body,
     unbase64, wait_for,
 };
 use serde_json::json;
+
+use crate::setup;
 
 /// Far above the limits that the tests set, far below those that `init` sets.
 const SECONDS: Duration = Duration::from_secs(4);
 
 #[test]
 fn t1_the_four_apis_take_and_give_json() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let mut client = host.client();
     client.call(Operation::Health, "", metadata_body("KmsHealthCheck")).ok();
     client.call(Operation::Metadata, "demo", metadata_body("DescribeKey")).ok();
@@ -33,7 +35,7 @@ fn t1_the_four_apis_take_and_give_json() {
 
 #[test]
 fn t2_get_at_a_known_uri_is_405_signed_or_not() {
-    let host = Setup::new().start();
+    let host = setup().start();
     for path in ["/health", "/keys/demo/metadata", "/keys/demo/encrypt", "/keys/demo/decrypt"] {
         let mut get = HandMade::new(&host, path, "");
         get.method = "GET".into();
@@ -48,7 +50,7 @@ fn t2_get_at_a_known_uri_is_405_signed_or_not() {
 
 #[test]
 fn t2_any_other_path_is_404() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let long = format!("/{}", "a".repeat(300));
     for path in [
         "/",
@@ -82,7 +84,7 @@ fn t2_any_other_path_is_404() {
 fn t4_a_key_store_answers_at_a_prefix_of_any_allowed_length() {
     let prefix = format!("/{}", "a-_Z/9".repeat(19) + "ab");
     assert_eq!(prefix.len() + "/kms/xks/v1".len(), 128);
-    let host = Setup::new().key_store("long", &prefix).key_store("bare", "").start();
+    let host = setup().key_store("long", &prefix).key_store("bare", "").start();
     for (store, prefix) in [("long", &*prefix), ("bare", "")] {
         let mut request = HandMade::new(&host, "", metadata_body("DescribeKey"));
         request.credential = host.credential_of(store).clone();
@@ -93,9 +95,9 @@ fn t4_a_key_store_answers_at_a_prefix_of_any_allowed_length() {
 
 #[test]
 fn t4_a_uri_has_at_most_256_characters() {
-    let longest = "k".repeat(256 - "/demo/kms/xks/v1/keys//encrypt".len() - 90);
-    let prefix = format!("/{}", "p".repeat(94));
-    let host = Setup::new().key_store("long", &prefix).start();
+    let prefix = format!("/{}", "p".repeat(109));
+    let longest = "k".repeat(256 - prefix.len() - "/kms/xks/v1/keys//encrypt".len());
+    let host = setup().key_store("long", &prefix).start();
     for (key, status, error) in
         [(longest.clone(), 404, "KeyNotFoundException"), (longest + "k", 404, "InvalidUriPathException")]
     {
@@ -109,7 +111,7 @@ fn t4_a_uri_has_at_most_256_characters() {
 
 #[test]
 fn t4_other_prefixes_are_no_configuration() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let text = std::fs::read_to_string(host.config_file()).unwrap();
     let file = host.home().join("other.toml");
     let long = format!("/{}", "a".repeat(117));
@@ -118,7 +120,7 @@ fn t4_other_prefixes_are_no_configuration() {
         assert_ne!(changed, text);
         std::fs::write(&file, changed).unwrap();
         let output = Command::new(holdfast_tests::program()).arg("check-config").arg(&file).output().unwrap();
-        let complaint = String::from_utf8_lossy(&output.stderr);
+        let complaint = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(!output.status.success(), "{prefix}");
         assert!(complaint.contains("uri_path_prefix"), "{complaint}");
     }
@@ -128,7 +130,7 @@ fn t4_other_prefixes_are_no_configuration() {
 fn t5_every_allowed_key_id_works() {
     let longest = "k".repeat(128);
     let ids = ["a", "A-Z.0_9", "...", "-", &longest];
-    let host = ids.iter().fold(Setup::new(), |setup, id| setup.key(id, "encrypt,decrypt")).start();
+    let host = ids.iter().fold(setup(), |setup, id| setup.key(id, "encrypt,decrypt")).start();
     let mut client = host.client();
     for id in ids {
         client.call(Operation::Metadata, id, metadata_body("DescribeKey")).ok();
@@ -144,7 +146,7 @@ fn t5_every_allowed_key_id_works() {
 
 #[test]
 fn t5_arns_have_up_to_2048_characters() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let arn = |start: &str| format!("{start}{}", "a".repeat(2048 - start.len()));
     let mut body = encrypt_body("attack at dawn");
     body["requestMetadata"]["awsPrincipalArn"] = json!(arn("arn:aws:iam::123456789012:role/"));
@@ -154,7 +156,7 @@ fn t5_arns_have_up_to_2048_characters() {
 
 #[test]
 fn t6_plaintext_of_4300_and_aad_of_8192_bytes_go_both_ways() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let (plaintext, aad) = (vec![0xa5; 4300], base64(vec![0x5a; 8192]));
     let mut body = encrypt_body(&plaintext);
     body["additionalAuthenticatedData"] = json!(aad);
@@ -171,7 +173,7 @@ fn t6_plaintext_of_4300_and_aad_of_8192_bytes_go_both_ways() {
 
 #[test]
 fn t6_more_than_is_taken_is_unsupported() {
-    let host = Setup::new().limit("body_bytes", "256KiB").limit("budget", "2s").start();
+    let host = setup().limit("body_bytes", "256KiB").limit("budget", "2s").start();
     let with_aad = |length| {
         let mut body = encrypt_body("attack at dawn");
         body["additionalAuthenticatedData"] = json!(base64(vec![1; length]));
@@ -185,21 +187,21 @@ fn t6_more_than_is_taken_is_unsupported() {
 
 #[test]
 fn t7_ping_answers_a_load_balancer_unsigned() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let reply = host.raw().exchange("GET /ping HTTP/1.1\r\nhost: x\r\n\r\n");
     reply.ok();
 }
 
 #[test]
 fn t7_ping_fails_when_no_key_store_can_serve() {
-    let host = Setup::new().demo("name", "nothing-made-yet").start();
+    let host = setup().demo("name", "nothing-made-yet").start();
     let reply = host.raw().exchange("GET /ping HTTP/1.1\r\nhost: x\r\n\r\n");
     reply.refused(503, "DependencyTimeoutException");
 }
 
 #[test]
 fn t7_ping_fails_when_nothing_can_be_recorded() {
-    let host = Setup::new().audit("/dev/full").start();
+    let host = setup().audit("/dev/full").start();
     // Not before a record failed is it known.
     let request = HandMade::new(&host, "/health", metadata_body("KmsHealthCheck")).sign();
     host.raw().exchange(request.bytes()).refused(500, "InternalException");
@@ -209,7 +211,7 @@ fn t7_ping_fails_when_nothing_can_be_recorded() {
 
 #[test]
 fn t8_what_is_no_http_is_refused_with_a_json_body() {
-    let host = Setup::new().start();
+    let host = setup().start();
     for bytes in [
         "\r\n\r\nhello\r\n\r\n",
         "POST /demo/kms/xks/v1/health\r\n\r\n",
@@ -229,7 +231,7 @@ fn t8_what_is_no_http_is_refused_with_a_json_body() {
 
 #[test]
 fn t8_a_head_that_is_too_long_is_refused_with_a_json_body() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let mut request = HandMade::new(&host, "/health", metadata_body("KmsHealthCheck")).sign();
     request.set("x-long", &"a".repeat(17 * 1024));
     host.raw().exchange(request.head()).refused(431, "ValidationException");
@@ -247,7 +249,7 @@ fn t8_a_head_that_is_too_long_is_refused_with_a_json_body() {
 
 #[test]
 fn t8_http2_errors_have_a_json_body_too() {
-    let host = Setup::new().tls().start();
+    let host = setup().tls().start();
     let mut client = host.client_of(Protocol::Http2);
     let mut request = client.request(Operation::Health, "", metadata_body("KmsHealthCheck"));
     *request.method_mut() = http::Method::GET;
@@ -261,7 +263,7 @@ fn t8_http2_errors_have_a_json_body_too() {
 
 #[test]
 fn t9_small_packets_are_not_delayed() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let trace = host.scratch().join("setsockopt");
     let strace = Command::new("strace")
         .args(["-f", "-e", "trace=setsockopt", "-o"])
@@ -285,7 +287,7 @@ fn t9_small_packets_are_not_delayed() {
 
 #[test]
 fn t9_a_body_over_the_limit_is_refused_before_it_is_read() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let mut request = HandMade::new(&host, "/keys/demo/encrypt", encrypt_body("attack at dawn"));
     request.set("content-length", &(1 << 30).to_string());
     // Not one byte of the body is sent.
@@ -295,7 +297,7 @@ fn t9_a_body_over_the_limit_is_refused_before_it_is_read() {
 
 #[test]
 fn t9_a_chunked_body_over_the_limit_is_not_read_to_its_end() {
-    let host = Setup::new().limit("budget", "5s").start();
+    let host = setup().limit("budget", "5s").start();
     let mut request = HandMade::new(&host, "/keys/demo/encrypt", "");
     request.set("transfer-encoding", "chunked");
     let mut raw = host.raw();
@@ -309,7 +311,7 @@ fn t9_a_chunked_body_over_the_limit_is_not_read_to_its_end() {
 
 #[test]
 fn t9_half_a_head_is_closed_within_the_limit() {
-    let host = Setup::new().limit("header_time", "300ms").start();
+    let host = setup().limit("header_time", "300ms").start();
     let mut raw = host.raw();
     raw.write("POST /demo/kms/xks/v1/health HTTP/1.1\r\nhost");
     let (waited, _) = raw.until_closed();
@@ -321,7 +323,7 @@ fn t9_half_a_head_is_closed_within_the_limit() {
 
 #[test]
 fn t9_half_a_handshake_is_closed_within_the_limit() {
-    let host = Setup::new().tls().limit("handshake_time", "300ms").start();
+    let host = setup().tls().limit("handshake_time", "300ms").start();
     let mut raw = holdfast_tests::Raw::open_tcp(&host);
     // The beginning of a ClientHello.
     raw.write([0x16, 3, 1, 2, 0, 1]);
@@ -332,7 +334,7 @@ fn t9_half_a_handshake_is_closed_within_the_limit() {
 
 #[test]
 fn t9_half_a_body_is_closed_within_the_limit_authenticated_or_not() {
-    let host = Setup::new().limit("body_time", "300ms").limit("header_time", "300ms").start();
+    let host = setup().limit("body_time", "300ms").limit("header_time", "300ms").start();
     let request = HandMade::new(&host, "/keys/demo/encrypt", encrypt_body("attack at dawn"));
     for (request, error) in [(request.clone().sign(), 503), (request, 401)] {
         let mut raw = host.raw();
@@ -347,7 +349,7 @@ fn t9_half_a_body_is_closed_within_the_limit_authenticated_or_not() {
 
 #[test]
 fn t9_a_client_that_stops_writing_still_gets_its_answer() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let request = HandMade::new(&host, "/health", metadata_body("KmsHealthCheck")).sign();
     let mut raw = host.raw();
     raw.write(request.bytes());
@@ -358,7 +360,7 @@ fn t9_a_client_that_stops_writing_still_gets_its_answer() {
 
 #[test]
 fn t9_expect_100_continue_is_answered() {
-    let host = Setup::new().start();
+    let host = setup().start();
     if let Some(reply) =
         host.curl("/keys/demo/encrypt", encrypt_body("attack at dawn"), &["--header", "expect: 100-continue"])
     {

@@ -1,7 +1,9 @@
 //! Checklist O7: what is never invalid, and what is a ValidationException and never a 500.
 
-use holdfast_tests::{HandMade, Host, Operation, Reply, Setup, decrypt_body, encrypt_body, metadata_body};
+use holdfast_tests::{HandMade, Host, Operation, Reply, decrypt_body, encrypt_body, metadata_body};
 use serde_json::{Value, json};
+
+use crate::setup;
 
 fn send(host: &Host, path: &str, body: impl ToString) -> Reply {
     host.raw().exchange(HandMade::new(host, path, body).sign().bytes())
@@ -21,7 +23,7 @@ fn changed(body: &Value, path: &str, value: Option<Value>) -> Value {
 
 #[test]
 fn o7_an_unknown_kms_operation_is_never_invalid() {
-    let host = Setup::new().start();
+    let host = setup().start();
     for operation in ["ReEncrypt", "SomethingOf2031", "", "x y", "\u{1f511}"] {
         let body = changed(&encrypt_body("x"), "requestMetadata.kmsOperation", Some(json!(operation)));
         host.client().call(Operation::Encrypt, "demo", &body).ok();
@@ -30,7 +32,7 @@ fn o7_an_unknown_kms_operation_is_never_invalid() {
 
 #[test]
 fn o7_a_request_id_is_opaque() {
-    let host = Setup::new().start();
+    let host = setup().start();
     for id in ["x", "no uuid at all", "\"quoted\"\n", "1/2"] {
         let body = changed(&metadata_body("DescribeKey"), "requestMetadata.kmsRequestId", Some(json!(id)));
         host.client().call(Operation::Metadata, "demo", &body).ok();
@@ -40,7 +42,7 @@ fn o7_a_request_id_is_opaque() {
 
 #[test]
 fn o7_unknown_fields_are_ignored() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let mut body = encrypt_body("attack at dawn");
     body["somethingNew"] = json!({ "deep": [1, null, { "er": true }] });
     body["requestMetadata"]["somethingNew"] = json!("x");
@@ -52,7 +54,7 @@ fn o7_unknown_fields_are_ignored() {
 
 #[test]
 fn o7_optional_fields_may_be_absent() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let mut body = encrypt_body("attack at dawn");
     for field in ["awsSourceVpc", "awsSourceVpce", "kmsViaService"] {
         body = changed(&body, &format!("requestMetadata.{field}"), None);
@@ -62,7 +64,7 @@ fn o7_optional_fields_may_be_absent() {
 
 #[test]
 fn o7_missing_fields_and_wrong_types_are_validation_exceptions() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let encrypt = encrypt_body("attack at dawn");
     let decrypt = decrypt_body(&host.client().call(Operation::Encrypt, "demo", &encrypt).ok());
     let of_all = ["requestMetadata", "requestMetadata.kmsOperation", "requestMetadata.kmsRequestId"];
@@ -86,7 +88,7 @@ fn o7_missing_fields_and_wrong_types_are_validation_exceptions() {
 
 #[test]
 fn o7_base64_is_of_the_standard_alphabet_and_padded() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let encrypt = encrypt_body("attack at dawn");
     let decrypt = decrypt_body(&host.client().call(Operation::Encrypt, "demo", &encrypt).ok());
     let bad = ["YQ", "YQ=", "YQ===", "YR==", "-_-_", "YWE\n", " YWE=", "YW E=", "====", "é"];
@@ -104,7 +106,7 @@ fn o7_base64_is_of_the_standard_alphabet_and_padded() {
 
 #[test]
 fn o7_wrong_lengths_of_iv_tag_and_metadata_are_validation_exceptions() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let decrypt = decrypt_body(&host.client().call(Operation::Encrypt, "demo", encrypt_body("x")).ok());
     let bytes = |length: usize| Some(json!(holdfast_tests::base64(vec![1; length])));
     for (field, lengths) in [
@@ -121,7 +123,7 @@ fn o7_wrong_lengths_of_iv_tag_and_metadata_are_validation_exceptions() {
 
 #[test]
 fn o7_what_is_no_json_object_is_a_validation_exception() {
-    let host = Setup::new().start();
+    let host = setup().start();
     let twice = r#"{"requestMetadata":{"kmsOperation":"a","kmsOperation":"b","kmsRequestId":"x"}}"#;
     for body in
         ["", "{", "[]", "null", "1", "\"x\"", "{} {}", "{\"a\":}", "\u{feff}{}", twice, &"[".repeat(9000)]

@@ -73,7 +73,12 @@ impl Host {
         arguments.extend(extra);
         arguments.push(&url);
         let answer = run_curl(&arguments, body.to_string().as_bytes()).unwrap();
-        let (reply, _) = Reply::parse(&answer).expect("a whole answer");
-        Some(reply)
+        let Some(http2) = answer.strip_prefix(b"HTTP/2 ") else {
+            let (reply, _) = Reply::parse(&answer).expect("a whole answer");
+            return Some(reply);
+        };
+        // Curl shows an answer of HTTP/2 as HTTP/1.1 has it, but for the version.
+        let (reply, _) = Reply::parse(&[b"HTTP/1.1 ", http2].concat()).expect("a whole answer");
+        Some(Reply { version: "HTTP/2.0".into(), ..reply })
     }
 }

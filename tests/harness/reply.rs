@@ -5,6 +5,8 @@ use serde_json::Value;
 /// An answer.
 #[derive(Clone, Debug)]
 pub struct Reply {
+    /// `HTTP/1.1` or `HTTP/2.0`.
+    pub version: String,
     /// The HTTP status.
     pub status: u16,
     /// Names in lower case, in the order of the answer.
@@ -76,7 +78,7 @@ impl Reply {
         let length = headers.iter().find(|(name, _)| name == "content-length");
         let length = length.map_or(0, |(_, value)| value.parse().unwrap());
         let body = bytes.get(head..head + length)?.to_vec();
-        Some((Reply { status, headers, body }, head + length))
+        Some((Reply { version: "HTTP/1.1".into(), status, headers, body }, head + length))
     }
 }
 
@@ -86,6 +88,11 @@ impl From<holdfast_client::Answer> for Reply {
         let headers = headers.map(|(name, value)| {
             (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
         });
-        Reply { status: answer.status.as_u16(), headers: headers.collect(), body: answer.body.to_vec() }
+        Reply {
+            version: format!("{:?}", answer.version),
+            status: answer.status.as_u16(),
+            headers: headers.collect(),
+            body: answer.body.to_vec(),
+        }
     }
 }
