@@ -5,13 +5,13 @@ use crate::backend::Vault;
 use crate::server::Exchange;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two checks: well under the minute that the specification allows (checklist O9).
 const CHECK_EVERY: Duration = Duration::from_secs(15);
 /// Between two looks at the keystore's file.
 const RELOAD_EVERY: Duration = Duration::from_millis(250);
-/// Between two tries to read a keystore that could not be taken up.
+/// Between two tries to read the same state of a keystore that could not be taken up.
 const RELOAD_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// Between two summaries.
 const TALLY_EVERY: Duration = Duration::from_secs(10);
@@ -40,10 +40,12 @@ pub async fn keep_reloading(runtime: Runtime) {
     let Runtime { exchange, vault } = runtime;
     // Nothing seen yet, so looked at once: it may have changed since it was opened, while components were compiled.
     let mut seen = None;
+    let mut refused: Option<(Option<Identity>, Instant)> = None;
     loop {
         tokio::time::sleep(RELOAD_EVERY).await;
         let now = identity(&vault);
-        if now == seen {
+        let was_refused = refused.is_some_and(|(what, when)| what == now && when.elapsed() < RELOAD_AGAIN_AFTER);
+        if now == seen || was_refused {
             continue;
         }
         let reloaded = tokio::task::spawn_blocking({
@@ -52,7 +54,7 @@ pub async fn keep_reloading(runtime: Runtime) {
         });
         match reloaded.await {
             Ok(Ok(changed)) => {
-                seen = now;
+                (seen, refused) = (now, None);
                 if changed {
                     take_up(&exchange, &vault).await;
                 }
@@ -60,11 +62,11 @@ pub async fn keep_reloading(runtime: Runtime) {
             // Not `seen`, so tried again: a revoked credential must not stay valid because the files were all open once.
             Ok(Err(error)) => {
                 tracing::error!(%error, "the changed keystore is refused; the state before is in use");
-                tokio::time::sleep(RELOAD_AGAIN_AFTER).await;
+                refused = Some((now, Instant::now()));
             }
             Err(_) => {
                 tracing::error!("reading the keystore panicked; the state before is in use");
-                tokio::time::sleep(RELOAD_AGAIN_AFTER).await;
+                refused = Some((now, Instant::now()));
             }
         }
     }
@@ -79,7 +81,9 @@ async fn take_up(exchange: &Arc<Exchange>, vault: &Vault) {
 }
 
 /// What tells one state of the file from another without reading it: writes replace it by a new one.
-fn identity(vault: &Vault) -> Option<(u64, u64, i64, i64)> {
+type Identity = (u64, u64, i64, i64);
+
+fn identity(vault: &Vault) -> Option<Identity> {
     let metadata = vault.path().metadata().ok()?;
     Some((metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec()))
 }
