@@ -6,7 +6,8 @@ mod native;
 use crate::gate::imports::{self, State, bindings};
 use crate::gate::{Request, Trace};
 use crate::sandbox::{CompiledCache, FailureCounts, LoadError, Sandbox, SandboxFailure, Size, Ticker, digest};
-use holdfast_gate::{ErrorName, Refusal, reply};
+use holdfast_gate::reply::{self, Outcome};
+use holdfast_gate::{ErrorName, Refusal};
 use tokio::time::Instant;
 use wasmtime::component::Linker;
 
@@ -111,6 +112,12 @@ impl Proxy {
             self.failures.count(SandboxFailure::Inputs);
         }
         match reply::check(status, &body, &trace.outcome) {
+            // What the gate did is told or nothing is: an error's text, which is the component's own, could hold a
+            // plaintext that it was given.
+            Ok(Some(_)) if !matches!(trace.outcome, Outcome::Nothing) => {
+                tracing::error!("the proxy component refuses what was done");
+                self.failed(SandboxFailure::Answer)
+            }
             Ok(error) => Answer { status, body, error },
             Err(fault) => {
                 tracing::error!(%fault, "the proxy component's answer");

@@ -7,7 +7,7 @@ mod memory;
 mod ticker;
 
 pub use compiled::{CompiledCache, LoadError, digest};
-pub use engine::{Sandbox, Size};
+pub use engine::{Sandbox, Size, pause};
 pub use failure::{FailureCounts, SandboxFailure};
 pub use memory::MemoryLimit;
 pub use ticker::Ticker;

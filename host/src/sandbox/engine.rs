@@ -2,7 +2,10 @@
 
 use super::MemoryLimit;
 use super::ticker::Ticker;
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+use std::time::Duration;
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, UpdateDeadline,
+};
 
 /// What one instance may use, and how many there are at a time.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +26,24 @@ const HOST_STACK: usize = 256 * 1024;
 
 /// Core instances of one component: its module, and the small ones that join it to its imports.
 const CORE_INSTANCES: u32 = 8;
+
+/// Resources that a component holds at a time: a proxy has three kinds, one of each, and no use for more.
+const HANDLES: usize = 64;
+
+/// How many ticks a component runs through without a pause. An honest one is done within the first.
+const FREE_TICKS: u32 = 2;
+
+/// The longest pause, in milliseconds.
+const LONGEST_PAUSE: u64 = 8;
+
+/// What follows when code has run through its `ticks`-th tick: it makes way, and from the third on it pauses for 1, 2, 4,
+/// and then 8 ms each. Code that doesn't come back gets less and less of the processors this way, and the threads
+/// that ran it get to look for new requests, which tokio does between 61 polls, or when there is nothing to poll.
+pub fn pause(ticks: u32) -> UpdateDeadline {
+    let Some(late) = ticks.checked_sub(FREE_TICKS + 1) else { return UpdateDeadline::Yield(1) };
+    let pause = (1_u64 << late.min(16)).min(LONGEST_PAUSE);
+    UpdateDeadline::YieldCustom(1, Box::pin(tokio::time::sleep(Duration::from_millis(pause))))
+}
 
 /// An engine and the bounds of what runs in it.
 #[derive(Clone)]
@@ -71,15 +92,21 @@ impl Sandbox {
         &self.engine
     }
 
-    /// A store for one fresh instance. Its code yields to other work at every tick; whoever polls it ends it by
-    /// dropping the call when its time is over.
+    /// A store for one fresh instance. Its code makes way for other work at every tick, for longer and longer ([`pause`]);
+    /// whoever polls it ends it by dropping the call when its time is over.
     pub fn store<T: AsMut<MemoryLimit> + Send + 'static>(&self, data: T) -> Store<T> {
         self.ticker.awake();
         let mut store = Store::new(&self.engine, data);
         store.limiter(|data| data.as_mut());
         store.set_hostcall_fuel(self.size.copied);
+        // The handles of one request are few; wasmtime's default of 100,000 is memory of the host's.
+        store.set_max_component_handles(HANDLES);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
+        let mut ticks = 0;
+        store.epoch_deadline_callback(move |_| {
+            ticks += 1;
+            Ok(pause(ticks))
+        });
         store
     }
 
