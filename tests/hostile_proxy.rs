@@ -4,14 +4,13 @@
 #[path = "hostile/expect.rs"]
 mod expect;
 
-use expect::{DEADLINE, Suspect, honest, honest_beside, timed};
+use expect::{DEADLINE, Suspect, honest, honest_beside, not_slowed, timed};
 use holdfast_tests::{
     HandMade, Host, Reply, Setup, base64, decrypt_body, encrypt_body, hostile, metadata_body, program,
     request_id, unbase64,
 };
 use serde_json::{Value, json};
 use std::process::Command;
-use std::time::Duration;
 
 fn setup() -> Setup {
     Setup::new().component("proxy", hostile("proxy"))
@@ -74,7 +73,14 @@ fn a_proxy_that_fails_refuses_its_own_request_only() {
 
 #[test]
 fn a_host_call_at_any_depth_of_the_stack_is_answered_or_refused() {
-    let mut host = setup().start();
+    // A policy that reads each request's own id is run each time, so that all three components are at work at once.
+    let mut host = setup()
+        .component("policy", hostile("policy"))
+        .config(|config, home| {
+            std::fs::write(home.join("hostile.txt"), "reads-kms-request-id").unwrap();
+            config["key_store"][0]["policy"]["files"] = vec!["hostile.txt"].into();
+        })
+        .start();
     let pid = host.pid();
     let fits = |depth: u64| {
         let mut request = HandMade::new(&host, "/keys/demo/encrypt", encrypt_body("plaintext"));
@@ -162,7 +168,16 @@ fn a_success_that_differs_from_the_gates_result_does_not_leave() {
     ] {
         suspect.fails_closed(name, "answer", late_encrypt(&host, name));
     }
-    for name in ["altered", "extra-member", "no-member", "twice", "unasked", "metadata-instead"] {
+    for name in [
+        "altered",
+        "extra-member",
+        "refuse-after",
+        "plaintext-in-error",
+        "no-member",
+        "twice",
+        "unasked",
+        "metadata-instead",
+    ] {
         let body = decryptable(&host, b"sixteen bytes +1.");
         suspect.fails_closed(&format!("decrypt, {name}"), "answer", late(&host, "decrypt", name, body));
     }
@@ -268,7 +283,7 @@ fn metadata_cannot_be_hidden_from_the_policy() {
 #[test]
 fn an_operation_that_was_done_is_recorded_whatever_the_proxy_answers() {
     let host = setup().start();
-    for (name, status) in [("refuse-after", 403), ("trap-after", 500), ("loop-after", 500), ("unasked", 500)]
+    for (name, status) in [("refuse-after", 500), ("trap-after", 500), ("loop-after", 500), ("unasked", 500)]
     {
         let id = request_id();
         let mut body = decryptable(&host, b"plaintext");
@@ -283,15 +298,13 @@ fn an_operation_that_was_done_is_recorded_whatever_the_proxy_answers() {
 }
 
 #[test]
-fn a_plaintext_in_an_error_message_reaches_its_caller_and_no_log() {
+fn a_plaintext_in_an_error_message_reaches_nobody_and_no_log() {
     let host = setup().environment("RUST_LOG", "trace").start();
     let plaintext = b"a plaintext that no log may hold";
     for name in ["plaintext-in-error", "trap-after", "unasked", "nothing"] {
         let body = decryptable(&host, plaintext);
         let reply = reply(&host, late(&host, "decrypt", name, body));
         match name {
-            // Its caller may have it: the same credential, the same policy, the same key.
-            "plaintext-in-error" => assert!(reply.text().contains(&base64(plaintext)), "{}", reply.text()),
             "nothing" => assert_eq!(unbase64(&reply.ok()["plaintext"]), plaintext),
             _ => assert!(!reply.text().contains(&base64(plaintext)), "{}", reply.text()),
         }
@@ -329,7 +342,7 @@ fn honest_requests_go_on_beside_proxies_that_loop() {
     let mut host = setup().start();
     let pid = host.pid();
     let times = honest_beside(&host, 20, &|| early(&host, "loop"), &|| honest(&host), 100);
-    assert!(times[times.len() - 1] < Duration::from_millis(1000), "{times:?}");
+    not_slowed(&times);
     assert_eq!(host.pid(), pid);
     host.assert_running();
 }
@@ -338,10 +351,10 @@ fn honest_requests_go_on_beside_proxies_that_loop() {
 fn proxies_that_take_all_their_memory_leave_the_host_with_its_own() {
     let mut host = setup().start();
     for _ in 0..200 {
-        reply(&host, early(&host, "allocate")).refused(500, "InternalException");
+        reply(&host, early(&host, "fill")).refused(500, "InternalException");
     }
-    let times = honest_beside(&host, 20, &|| early(&host, "allocate"), &|| honest(&host), 100);
-    assert!(times[times.len() - 1] < Duration::from_millis(1000), "{times:?}");
+    let times = honest_beside(&host, 20, &|| early(&host, "fill"), &|| honest(&host), 100);
+    not_slowed(&times);
     let status = std::fs::read_to_string(format!("/proc/{}/status", host.pid())).unwrap();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     let kib: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Written to and read from, so that no loop here can be left out.
 static SINK: AtomicU64 = AtomicU64::new(1);
 
-/// Does what `name` says, if it is one of: `trap`, `loop`, `recurse`, `overflow`, `allocate`.
+/// Does what `name` says, if it is one of: `trap`, `loop`, `recurse`, `overflow`, `allocate`, `fill`.
 pub fn exhaust(name: &str) {
     match name {
         "trap" => std::process::abort(),
@@ -17,7 +17,8 @@ pub fn exhaust(name: &str) {
         "overflow" => {
             overflow(u64::MAX);
         }
-        "allocate" => allocate(),
+        "allocate" => allocate(1 << 18, 1),
+        "fill" => allocate(1 << 16, 1 << 16),
         _ => {}
     }
 }
@@ -49,11 +50,13 @@ fn overflow(depth: u64) -> u64 {
     black_box(frame).iter().fold(0, |sum, word| sum ^ word)
 }
 
-/// Asks for memory, and keeps it, for ever.
-fn allocate() -> ! {
+/// Asks for memory in pieces of `size` bytes, for ever, keeps it, and writes to the first `used` bytes of each.
+fn allocate(size: usize, used: usize) -> ! {
     let mut kept = Vec::new();
     loop {
-        kept.push(black_box(vec![0xa5_u8; 65_536]));
+        let mut piece = Vec::with_capacity(size);
+        piece.resize(used, 0xa5_u8);
+        kept.push(black_box(piece));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is expected of a host whose component misbehaves.
 
-use holdfast_tests::{HandMade, Host, Raw, Reply, encrypt_body};
+use holdfast_tests::{HandMade, Host, Raw, Reply, encrypt_body, wait_for};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -93,10 +93,7 @@ pub fn honest_beside(
                 }
             });
         }
-        let begun = holdfast_tests::wait_for("the hostile requests", || {
-            (under_way.load(Ordering::SeqCst) >= hostile).then_some(())
-        });
-        let () = begun;
+        wait_for("the hostile requests", || (under_way.load(Ordering::SeqCst) >= hostile).then_some(()));
         let honest = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let mut times = Vec::new();
             for _ in 0..requests {
@@ -117,4 +114,12 @@ pub fn honest_beside(
         times[times.len() - 1]
     );
     times
+}
+
+/// That honest requests were answered as quickly as a machine allows on which something loops all the time: most within
+/// what AWS KMS waits for, and each in the end. `times` are sorted.
+#[track_caller]
+pub fn not_slowed(times: &[Duration]) {
+    assert!(times[times.len() / 2] < Duration::from_millis(100), "{times:?}");
+    assert!(times[times.len() - 1] < Duration::from_secs(1), "{times:?}");
 }
