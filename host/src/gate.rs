@@ -9,6 +9,7 @@ mod authenticator;
 mod grant;
 pub mod imports;
 mod key_store;
+mod received;
 mod request;
 mod trace;
 
@@ -16,6 +17,7 @@ pub use admission::Admission;
 pub use authenticator::Authenticator;
 pub use grant::Grant;
 pub use key_store::{Credentials, KeyStore, KeyStores};
+pub use received::ReceivedBody;
 pub use request::{Head, Request};
 pub use trace::{Decided, Trace};
 

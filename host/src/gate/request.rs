@@ -3,6 +3,7 @@
 use super::admission::Admission;
 use super::authenticator::Authenticator;
 use super::key_store::KeyStore;
+use super::received::ReceivedBody;
 use super::trace::Trace;
 use bytes::BytesMut;
 use holdfast_gate::body::Body;
@@ -11,7 +12,7 @@ use holdfast_gate::target::{Call, Target};
 use holdfast_gate::{ErrorName, Refusal};
 use http::HeaderMap;
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ pub struct Head {
 /// A head, its body still on the wire, and the key store that the path names.
 pub struct Request {
     head: Head,
-    body: Incoming,
+    body: ReceivedBody,
     store: Arc<KeyStore>,
     authenticator: Arc<Authenticator>,
     body_limit: usize,
@@ -40,7 +41,7 @@ impl Request {
     /// From the server, which has checked the path's grammar and found the key store.
     pub fn new(
         head: Head,
-        body: Incoming,
+        body: ReceivedBody,
         store: Arc<KeyStore>,
         authenticator: Arc<Authenticator>,
         body_limit: usize,
@@ -97,7 +98,7 @@ fn unauthenticated(trace: &mut Trace, fault: AuthenticationFault) -> Refusal {
 }
 
 /// The whole body, refused before it is read when its length says that it is too long.
-async fn read_body(mut body: Incoming, limit: usize) -> Result<BytesMut, Refusal> {
+async fn read_body(mut body: ReceivedBody, limit: usize) -> Result<BytesMut, Refusal> {
     let announced = body.size_hint().lower();
     if announced > limit as u64 {
         return Err(too_long(limit));

@@ -3,7 +3,7 @@
 use super::connection::STREAMS;
 use super::connections::{Connections, Slot};
 use crate::audit::{self, AuditLog, Finished, Tally};
-use crate::gate::{Authenticator, Head, KeyStore, KeyStores, Request, Trace, unix_time};
+use crate::gate::{Authenticator, Head, KeyStore, KeyStores, ReceivedBody, Request, Trace, unix_time};
 use crate::metrics::Metrics;
 use crate::proxy::{Answer, Proxy};
 use bytes::Bytes;
@@ -95,10 +95,15 @@ impl Exchange {
 
     async fn route(&self, request: hyper::Request<Incoming>, peer: &Peer, start: Instant) -> Answer {
         let (mut parts, body) = request.into_parts();
+        let body = ReceivedBody::new(body, parts.version, self.body_limit);
         if parts.method == Method::GET && parts.uri.path() == "/ping" {
             return self.ping();
         }
         if let Err(refusal) = well_framed(&mut parts) {
+            if parts.version == Version::HTTP_11 {
+                // Another reader may see the next request begin elsewhere.
+                peer.slot.activity.closes_after_the_next();
+            }
             return Answer::refusal(&refusal);
         }
         // `path_and_query`, so that a query is seen and refused.
