@@ -34,7 +34,7 @@ fn d1_the_budget_is_configured_and_another_connection_is_not_held_up() {
 
 #[test]
 fn d2_more_than_the_rate_is_throttled_and_the_next_second_is_not() {
-    let host = Setup::new().rate(5, 3).start();
+    let host = crate::setup().rate(5, 3).start();
     let mut client = host.client();
     let mut health = || client.call(Operation::Health, "", metadata_body("KmsHealthCheck"));
     let replies: Vec<_> = (0..40).map(|_| health()).collect();
@@ -48,7 +48,7 @@ fn d2_more_than_the_rate_is_throttled_and_the_next_second_is_not() {
 
 #[test]
 fn d2_what_is_not_authenticated_takes_no_room() {
-    let host = Setup::new().rate(1, 2).start();
+    let host = crate::setup().rate(1, 2).start();
     let request = HandMade::new(&host, "/health", metadata_body("KmsHealthCheck"));
     let mut raw = host.raw();
     for _ in 0..20 {

@@ -11,6 +11,9 @@ use crate::places;
 /// A policy that allows everything, by the rule `permit-all`.
 pub const PERMIT_ALL: &str = "@id(\"permit-all\") permit (principal, action, resource);\n";
 
+/// A change of the configuration; the path is that of the host's folder.
+type Edit = Box<dyn FnOnce(&mut Table, &Path)>;
+
 /// A host to be: by default plain HTTP on a free loopback port, the key store `demo` at `/demo` with the key `demo`,
 /// everything permitted, no rate limit, metrics on.
 pub struct Setup {
@@ -18,7 +21,7 @@ pub struct Setup {
     policy: Option<String>,
     keys: Vec<(String, String, bool)>,
     key_stores: Vec<(String, String)>,
-    edits: Vec<Box<dyn FnOnce(&mut Table, &Path)>>,
+    edits: Vec<Edit>,
     environment: Vec<(String, String)>,
 }
 
