@@ -85,6 +85,9 @@ impl Connection {
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS)
+            // What a client may send before anybody reads it: a body for each stream, and four for the connection.
+            .initial_stream_window_size(window(self.limits.body_bytes))
+            .initial_connection_window_size(window(self.limits.body_bytes.saturating_mul(4)))
             .max_header_list_size(u32::try_from(self.limits.header_bytes).unwrap_or(u32::MAX))
             .serve_connection(io, service_fn(service));
         let mut connection = std::pin::pin!(connection);
@@ -120,6 +123,11 @@ impl Connection {
             tracing::debug!(peer = %self.peer, %error, "connection");
         }
     }
+}
+
+/// Not less than HTTP/2 begins with (RFC 9113, section 6.9.2).
+fn window(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX).max(65_535)
 }
 
 /// Ends when the stop was asked for and the connection takes no more requests. hyper closes a connection between two
