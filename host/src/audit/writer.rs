@@ -72,7 +72,7 @@ impl AuditLog {
     pub fn open(path: &Path, fsync: Fsync) -> Result<AuditLog, AuditError> {
         let sink = Sink::open(path).map_err(|error| sink_error(path, &error))?;
         let shared = Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new() });
-        let writer = Writer { sink, fsync, shared: shared.clone(), synced: true, looked: Instant::now() };
+        let writer = Writer { sink, fsync, shared: shared.clone(), synced: true, syncing: None, looked: Instant::now() };
         let thread = thread::Builder::new().name("audit".into()).spawn(move || writer.run());
         let thread = thread.map_err(|error| sink_error(path, &error))?;
         Ok(AuditLog { shared, thread: Mutex::new(Some(thread)) })
@@ -125,6 +125,7 @@ struct Writer {
     fsync: Fsync,
     shared: Arc<Shared>,
     synced: bool,
+    syncing: Option<JoinHandle<io::Result<()>>>,
     looked: Instant,
 }
 
@@ -166,7 +167,7 @@ impl Writer {
                 bytes.shrink_to(1024 * 1024);
             }
             if closed || self.looked.elapsed() >= INTERVAL {
-                self.look();
+                self.look(closed);
             }
             if closed {
                 return;
@@ -208,13 +209,37 @@ impl Writer {
         Ok(())
     }
 
-    /// Once a second: syncs where that is configured, and follows a file that was rotated away.
-    fn look(&mut self) {
+    /// Syncs in a thread of its own: a disk that is slow to sync holds up no record, which only has to be written.
+    fn sync_beside(&mut self) -> io::Result<()> {
+        if self.syncing.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return Ok(());
+        }
+        if let Some(Ok(Err(error))) = self.syncing.take().map(JoinHandle::join) {
+            self.synced = false;
+            return Err(error);
+        }
+        if !self.synced {
+            let file = self.sink.file.try_clone()?;
+            self.syncing = Some(thread::Builder::new().name("audit-sync".into()).spawn(move || file.sync_data())?);
+            self.synced = true;
+        }
+        Ok(())
+    }
+
+    /// Once a second and at the end: syncs where that is configured, and follows a file that was rotated away.
+    fn look(&mut self, closed: bool) {
         self.looked = Instant::now();
-        if !self.synced
-            && self.fsync != Fsync::Never
-            && let Err(error) = self.sync()
-        {
+        let synced = match self.fsync {
+            Fsync::Never => Ok(()),
+            Fsync::Interval if !closed => self.sync_beside(),
+            // The last one, and after an fsync that is under way, as it may be of an older file.
+            Fsync::Interval | Fsync::Group => {
+                let before = self.syncing.take().map_or(Ok(Ok(())), JoinHandle::join).unwrap_or(Ok(()));
+                let after = if self.synced && !closed { Ok(()) } else { self.sync() };
+                before.and(after)
+            }
+        };
+        if let Err(error) = synced {
             tracing::error!(%error, "can't sync the audit log");
         }
         if let Err(error) = self.sink.reopen_if_moved() {
@@ -244,6 +269,10 @@ impl Sink {
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        // Nobody would ever read what is written to a removed file; a file that was renamed is still read.
+        if self.file.metadata()?.nlink() == 0 {
+            *self = Sink::open(&self.path.clone())?;
+        }
         if self.torn {
             self.file.write_all(b"\n")?;
             self.torn = false;

@@ -74,3 +74,21 @@ async fn a_file_that_was_moved_away_is_followed() {
     assert_eq!(lines(&path).last().map(String::as_str), Some("{\"n\":3}"));
     assert_eq!(lines(&old)[0], "{\"n\":1}");
 }
+
+#[tokio::test]
+async fn a_removed_file_is_made_again_and_a_removed_folder_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = folder.path().join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    let path = inner.join("audit.jsonl");
+    let log = AuditLog::open(&path, Fsync::Never).unwrap();
+    log.write("{\"n\":1}\n").await.unwrap();
+    std::fs::remove_file(&path).unwrap();
+    log.write("{\"n\":2}\n").await.unwrap();
+    assert_eq!(lines(&path), ["{\"n\":2}"]);
+    std::fs::remove_dir_all(&inner).unwrap();
+    assert!(matches!(log.write("{\"n\":3}\n").await, Err(AuditError::Sink { .. })));
+    std::fs::create_dir(&inner).unwrap();
+    log.write("{\"n\":4}\n").await.unwrap();
+    assert_eq!(lines(&path), ["{\"n\":4}"]);
+}
