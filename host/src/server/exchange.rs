@@ -189,7 +189,6 @@ const AUDIT_GRACE: Duration = Duration::from_millis(25);
 fn well_framed(parts: &mut http::request::Parts) -> Result<(), Refusal> {
     let invalid = |message| Err(Refusal::new(ErrorName::Validation, message));
     match parts.version {
-        // A Content-Length beside Transfer-Encoding is settled by hyper: chunked, and the connection closes after the answer.
         Version::HTTP_11 => {
             if parts.uri.authority().is_some() || parts.uri.scheme().is_some() {
                 return Err(refusal(TargetFault::Form));
