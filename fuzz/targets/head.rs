@@ -23,7 +23,10 @@ fuzz_target!(|bytes: &[u8]| {
     let lines = bytes.split(|byte| *byte == b'\n').skip(1);
     let fields = lines.filter_map(|line| {
         let colon = line.iter().position(|byte| *byte == b':')?;
-        Some((std::str::from_utf8(&line[..colon]).ok()?, line[colon + 1..].strip_prefix(b" ").unwrap_or_default()))
+        Some((
+            std::str::from_utf8(&line[..colon]).ok()?,
+            line[colon + 1..].strip_prefix(b" ").unwrap_or_default(),
+        ))
     });
     let headers = Headers::new(fields.collect());
     let regions = [claim.region.clone()];
