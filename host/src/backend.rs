@@ -26,7 +26,13 @@ pub trait KeyBackend: Send + Sync {
     /// Encrypts with the newest version of the key. The AAD is framed here, as it holds the metadata made here.
     fn encrypt<'a>(&'a self, key_id: &'a str, plaintext: &'a [u8], aad: &'a [u8]) -> Done<'a, Sealed>;
     /// Decrypts what [`KeyBackend::encrypt`] has just made and compares with the plaintext, whatever the key's usage.
-    fn verify<'a>(&'a self, key_id: &'a str, made: &'a Sealed, framed_aad: &'a [u8], plaintext: &'a [u8]) -> Done<'a, ()>;
+    fn verify<'a>(
+        &'a self,
+        key_id: &'a str,
+        made: &'a Sealed,
+        framed_aad: &'a [u8],
+        plaintext: &'a [u8],
+    ) -> Done<'a, ()>;
     /// Decrypts.
     fn decrypt<'a>(&'a self, key_id: &'a str, inputs: &'a DecryptInputs) -> Done<'a, Zeroizing<Vec<u8>>>;
     /// Encrypts and decrypts with a test key, now; in the background, not for a request.

@@ -99,14 +99,20 @@ fn policies(out: &mut String, stores: &KeyStores) {
     head(out, "holdfast_policy_cache_total", "counter", "Decisions by where they came from.");
     for (store, policy) in policies() {
         let metrics = policy.metrics();
-        for (from, value) in [("hit", metrics.hits), ("miss", metrics.misses), ("evicted", metrics.evictions)] {
+        for (from, value) in [("hit", metrics.hits), ("miss", metrics.misses), ("evicted", metrics.evictions)]
+        {
             let labels = format!("keyStore=\"{}\",from=\"{from}\"", store.name);
             line(out, "holdfast_policy_cache_total", &labels, value);
         }
     }
     head(out, "holdfast_policy_cache_entries", "gauge", "Decisions kept.");
     for (store, policy) in policies() {
-        line(out, "holdfast_policy_cache_entries", &format!("keyStore=\"{}\"", store.name), policy.metrics().entries);
+        line(
+            out,
+            "holdfast_policy_cache_entries",
+            &format!("keyStore=\"{}\"", store.name),
+            policy.metrics().entries,
+        );
     }
 }
 

@@ -5,7 +5,9 @@ mod native;
 
 use crate::gate::imports::{self, State, bindings};
 use crate::gate::{Request, Trace};
-use crate::sandbox::{CompiledCache, FailureCounts, LoadError, Sandbox, SandboxFailure, Size, Ticker, digest};
+use crate::sandbox::{
+    CompiledCache, FailureCounts, LoadError, Sandbox, SandboxFailure, Size, Ticker, digest,
+};
 use holdfast_gate::reply::{self, Outcome};
 use holdfast_gate::{ErrorName, Refusal};
 use tokio::time::Instant;
@@ -39,12 +41,15 @@ impl Answer {
 
 impl Proxy {
     /// What one instance may use: the body (64 KiB by default), its parts, and the answer.
-    pub const SIZE: Size = Size { memory: 4 * 1024 * 1024, stack: 256 * 1024, copied: 512 * 1024, instances: 1024 };
+    pub const SIZE: Size =
+        Size { memory: 4 * 1024 * 1024, stack: 256 * 1024, copied: 512 * 1024, instances: 1024 };
 
     /// Loads the component: it must be of the world `proxy` and import nothing but the gate.
     pub fn load(bytes: &[u8], cache: &CompiledCache, ticker: &Ticker) -> Result<Proxy, LoadError> {
-        let unusable =
-            |error: wasmtime::Error| LoadError::Component { what: "the proxy component".into(), reason: format!("{error:#}") };
+        let unusable = |error: wasmtime::Error| LoadError::Component {
+            what: "the proxy component".into(),
+            reason: format!("{error:#}"),
+        };
         let sandbox = Sandbox::new(Self::SIZE, ticker).map_err(unusable)?;
         let component = cache.load(sandbox.engine(), "the proxy component", bytes)?;
         let mut linker = Linker::new(sandbox.engine());
@@ -130,7 +135,9 @@ impl Proxy {
         self.failures.count(failure);
         tracing::error!(component = "proxy", digest = self.digest, %failure, "the component failed; the request is refused");
         Answer::refusal(&match failure {
-            SandboxFailure::Busy => Refusal::new(ErrorName::Throttling, "too many requests at once; try again"),
+            SandboxFailure::Busy => {
+                Refusal::new(ErrorName::Throttling, "too many requests at once; try again")
+            }
             _ => Refusal::new(ErrorName::Internal, "the request could not be processed; see the proxy's log"),
         })
     }

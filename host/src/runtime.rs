@@ -106,7 +106,10 @@ impl Runtime {
 fn key_store(store: &config::KeyStore, policy: Option<Arc<dyn Policy>>, vault: &Arc<Vault>) -> KeyStore {
     let name = store.name.as_str();
     if !vault.has_key_store(name) {
-        tracing::warn!(key_store = name, "the keystore has no such key store yet; `holdfast credential create` and `holdfast key create` make it");
+        tracing::warn!(
+            key_store = name,
+            "the keystore has no such key store yet; `holdfast credential create` and `holdfast key create` make it"
+        );
     }
     if policy.is_none() {
         tracing::warn!(key_store = name, "no policy is configured: every operation with a key is refused");

@@ -108,7 +108,8 @@ impl handler::Gate for Imports {
             iv: encrypted.iv,
             tag: encrypted.tag,
             metadata: encrypted.metadata,
-            cdiv: cdiv.map_err(|_| Refusal::new(ErrorName::Internal, "the integrity value is not 32 bytes"))?,
+            cdiv: cdiv
+                .map_err(|_| Refusal::new(ErrorName::Internal, "the integrity value is not 32 bytes"))?,
         })
     }
 

@@ -7,7 +7,10 @@ use holdfast_gate::target::{Call, Operation, Target};
 use holdfast_gate::{ErrorName, Refusal};
 
 /// What the proxy can ask of the gate (`wit/gate`): each step consumes the one before.
-#[allow(async_fn_in_trait, reason = "one implementation in a component, one in the bench; none crosses threads here")]
+#[allow(
+    async_fn_in_trait,
+    reason = "one implementation in a component, one in the bench; none crosses threads here"
+)]
 pub trait Gate {
     /// A request that nobody vouches for yet.
     type Request;

@@ -32,7 +32,8 @@ pub enum Refusal {
 
 /// Reads the claim from a head: a request line, then `name: value` lines.
 pub fn read(head: &[u8]) -> Result<Claim<'_>, Refusal> {
-    let mut values = head.split(|&b| b == b'\n').skip(1).filter_map(|line| line.strip_prefix(b"authorization: "));
+    let mut values =
+        head.split(|&b| b == b'\n').skip(1).filter_map(|line| line.strip_prefix(b"authorization: "));
     let value = values.next().ok_or(Refusal::Missing)?;
     if values.next().is_some() {
         return Err(Refusal::Repeated);

@@ -48,8 +48,7 @@ fn role_name<'a>(service: &str, resource: &'a str) -> Option<&'a str> {
 /// `NAME.amazonaws.com` and the same in other partitions (`amazonaws.com.cn`).
 fn is_service_principal(text: &str) -> bool {
     let host = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.'));
-    host && !text.starts_with('.')
-        && (text.ends_with(".amazonaws.com") || text.contains(".amazonaws.com."))
+    host && !text.starts_with('.') && (text.ends_with(".amazonaws.com") || text.contains(".amazonaws.com."))
 }
 
 #[cfg(test)]

@@ -103,7 +103,9 @@ impl AuthenticationFault {
                 "X-Amz-Date is more than 5 minutes from this proxy's clock; check the clocks of both sides"
             }
             AuthenticationFault::ScopeDate => "the date in the credential scope must be that of X-Amz-Date",
-            AuthenticationFault::Region => "the region in the credential scope is not allowed for this key store",
+            AuthenticationFault::Region => {
+                "the region in the credential scope is not allowed for this key store"
+            }
             AuthenticationFault::Service => "the service in the credential scope must be kms-xks-proxy",
             AuthenticationFault::SignedHeaders => {
                 "SignedHeaders must be sorted and unique, each present once, and include host and x-amz-date"

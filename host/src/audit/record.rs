@@ -197,7 +197,10 @@ mod tests {
         assert_eq!(read["time"], "2015-08-30T12:36:00.007Z");
         assert_eq!(read["requestMetadata"]["awsPrincipalArn"], "a\nb\u{2028}\"");
         assert_eq!(read["requestMetadata"]["other"]["kmsNew"], "x");
-        assert_eq!((read["status"].as_u64(), read["errorName"].as_str()), (Some(403), Some("AccessDeniedException")));
+        assert_eq!(
+            (read["status"].as_u64(), read["errorName"].as_str()),
+            (Some(403), Some("AccessDeniedException"))
+        );
         assert_eq!(read["microseconds"], 250);
     }
 }

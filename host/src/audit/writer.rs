@@ -23,7 +23,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuditError {
     /// Opening, writing or syncing failed.
-    #[error("the audit log {path} can't be written: {why}; free space or mend it, and it is used again by itself")]
+    #[error(
+        "the audit log {path} can't be written: {why}; free space or mend it, and it is used again by itself"
+    )]
     Sink {
         /// Which.
         path: String,
@@ -72,7 +74,14 @@ impl AuditLog {
     pub fn open(path: &Path, fsync: Fsync) -> Result<AuditLog, AuditError> {
         let sink = Sink::open(path).map_err(|error| sink_error(path, &error))?;
         let shared = Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new() });
-        let writer = Writer { sink, fsync, shared: shared.clone(), synced: true, syncing: None, looked: Instant::now() };
+        let writer = Writer {
+            sink,
+            fsync,
+            shared: shared.clone(),
+            synced: true,
+            syncing: None,
+            looked: Instant::now(),
+        };
         let thread = thread::Builder::new().name("audit".into()).spawn(move || writer.run());
         let thread = thread.map_err(|error| sink_error(path, &error))?;
         Ok(AuditLog { shared, thread: Mutex::new(Some(thread)) })
@@ -220,7 +229,8 @@ impl Writer {
         }
         if !self.synced {
             let file = self.sink.file.try_clone()?;
-            self.syncing = Some(thread::Builder::new().name("audit-sync".into()).spawn(move || file.sync_data())?);
+            self.syncing =
+                Some(thread::Builder::new().name("audit-sync".into()).spawn(move || file.sync_data())?);
             self.synced = true;
         }
         Ok(())

@@ -4,7 +4,9 @@ use super::{BackendError, Done, KeyBackend, Sealed};
 use holdfast_gate::aead::frame_aad;
 use holdfast_gate::body::DecryptInputs;
 use holdfast_gate::reply::{HealthStatus, KeyManager, KeyMetadata};
-use holdfast_keystore::{FileError, Key, KeyError, KeystoreFile, Opened, Seal, SecretAccessKey, Status, SystemRandom};
+use holdfast_keystore::{
+    FileError, Key, KeyError, KeystoreFile, Opened, Seal, SecretAccessKey, Status, SystemRandom,
+};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use zeroize::Zeroizing;
@@ -38,10 +40,10 @@ impl Vault {
     /// of the same keystore is refused, and what is held stays in use.
     pub fn reload(&self) -> Result<bool, VaultError> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = self.file.reload(&self.seal, &mut held).map_err(|source| VaultError {
-            path: self.file.path().display().to_string(),
-            source,
-        })?;
+        let changed = self
+            .file
+            .reload(&self.seal, &mut held)
+            .map_err(|source| VaultError { path: self.file.path().display().to_string(), source })?;
         if changed {
             let opened = Arc::new(held.clone());
             *self.current.write().unwrap_or_else(PoisonError::into_inner) = opened;
@@ -194,7 +196,13 @@ impl KeyBackend for KeystoreBackend {
         Box::pin(std::future::ready(self.with_key(key_id, |key| encrypt(key, plaintext, aad))))
     }
 
-    fn verify<'a>(&'a self, key_id: &'a str, made: &'a Sealed, framed_aad: &'a [u8], plaintext: &'a [u8]) -> Done<'a, ()> {
+    fn verify<'a>(
+        &'a self,
+        key_id: &'a str,
+        made: &'a Sealed,
+        framed_aad: &'a [u8],
+        plaintext: &'a [u8],
+    ) -> Done<'a, ()> {
         Box::pin(std::future::ready(self.with_key(key_id, |key| verify(key, made, framed_aad, plaintext))))
     }
 
@@ -221,7 +229,10 @@ impl KeyBackend for KeystoreBackend {
         });
         let before = self.health.swap(if works { ACTIVE } else { 0 }, Ordering::AcqRel);
         if !works {
-            tracing::error!(key_store = self.key_store, "the keystore can't encrypt and decrypt with its test key");
+            tracing::error!(
+                key_store = self.key_store,
+                "the keystore can't encrypt and decrypt with its test key"
+            );
         } else if before != ACTIVE {
             tracing::info!(key_store = self.key_store, "the keystore encrypts and decrypts");
         }

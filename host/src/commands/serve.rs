@@ -115,7 +115,9 @@ fn harden() {
     // wasmtime clears its pooled memories with the help of /proc/self/pagemap, which nobody but root can open once core
     // dumps are off. This opens it, once and for all engines.
     if !PoolingAllocationConfig::is_pagemap_scan_available() {
-        tracing::warn!("no PAGEMAP_SCAN (Linux 6.7 or later has it): each request costs more, as memories are cleared whole");
+        tracing::warn!(
+            "no PAGEMAP_SCAN (Linux 6.7 or later has it): each request costs more, as memories are cleared whole"
+        );
     }
     if let Err(error) = holdfast_secret::harden_process() {
         tracing::warn!(%error, "core dumps of this process can't be turned off; they would hold keys");

@@ -231,9 +231,5 @@ fn policy(section: Section<'_>) -> Option<Policy> {
         .get("cache_bytes")
         .map_or(Some(DEFAULT_CACHE), |entry| entry.parsed(|text| units::size(text, 0..=256 * 1024 * 1024)));
     section.finish();
-    Some(Policy {
-        component: component?,
-        files: files?,
-        cache_bytes: cache_bytes?,
-    })
+    Some(Policy { component: component?, files: files?, cache_bytes: cache_bytes? })
 }

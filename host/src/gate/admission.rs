@@ -30,7 +30,12 @@ impl Admission {
 
     /// Asks the policy about verified facts. `operation` and `key_id` must be those of the signed path; a component
     /// that says otherwise is refused.
-    pub async fn authorize(self, operation: Operation, key_id: &str, trace: &mut Trace) -> Result<Grant, Refusal> {
+    pub async fn authorize(
+        self,
+        operation: Operation,
+        key_id: &str,
+        trace: &mut Trace,
+    ) -> Result<Grant, Refusal> {
         let signed = trace.operation == Some(operation) && trace.key_id.as_deref() == Some(key_id);
         if !signed {
             return Err(differs("operation or key id"));

@@ -1,7 +1,9 @@
 //! The sigv4 component: reads the claim out of a head, in a fresh instance for every request.
 
 use super::request::Head;
-use crate::sandbox::{CompiledCache, FailureCounts, LoadError, MemoryLimit, Sandbox, SandboxFailure, Size, Ticker, digest};
+use crate::sandbox::{
+    CompiledCache, FailureCounts, LoadError, MemoryLimit, Sandbox, SandboxFailure, Size, Ticker, digest,
+};
 use holdfast_gate::sigv4::{AuthenticationFault, Claim};
 use holdfast_gate::{ErrorName, Refusal};
 use std::time::Duration;
@@ -47,8 +49,10 @@ impl Authenticator {
         ticker: &Ticker,
         time: Duration,
     ) -> Result<Authenticator, LoadError> {
-        let unusable =
-            |error: wasmtime::Error| LoadError::Component { what: "the sigv4 component".into(), reason: format!("{error:#}") };
+        let unusable = |error: wasmtime::Error| LoadError::Component {
+            what: "the sigv4 component".into(),
+            reason: format!("{error:#}"),
+        };
         let sandbox = Sandbox::new(Self::SIZE, ticker).map_err(unusable)?;
         let component: Component = cache.load(sandbox.engine(), "the sigv4 component", bytes)?;
         let pre = Linker::new(sandbox.engine()).instantiate_pre(&component).map_err(unusable)?;

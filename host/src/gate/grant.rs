@@ -47,7 +47,9 @@ impl Grant {
         trace.key_manager = Some(backend.id());
         let made = backend.encrypt(&self.key_id, &inputs.plaintext, &inputs.aad).await?;
         // In this order: a bit that flips after the CDIV was computed is found by the decryption (spec, Appendix C).
-        let value = inputs.with_cdiv.then(|| cdiv(&inputs.aad, &made.metadata, &made.iv, &made.ciphertext, &made.tag));
+        let value = inputs
+            .with_cdiv
+            .then(|| cdiv(&inputs.aad, &made.metadata, &made.iv, &made.ciphertext, &made.tag));
         if inputs.with_cdiv {
             let framed = frame_aad(&inputs.aad, &made.metadata)?;
             backend.verify(&self.key_id, &made, &framed, &inputs.plaintext).await?;
@@ -71,7 +73,11 @@ impl Grant {
     }
 
     /// Decrypt, on the signed inputs.
-    pub async fn decrypt(self, claimed: &DecryptInputs, trace: &mut Trace) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    pub async fn decrypt(
+        self,
+        claimed: &DecryptInputs,
+        trace: &mut Trace,
+    ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
         let (Operation::Decrypt, Inputs::Decrypt(inputs)) = (self.operation, &self.inputs) else {
             return Err(differs("operation"));
         };

@@ -86,9 +86,7 @@ impl wit::HostRequest for State {
         let result = request.admit(&mut self.trace).await;
         self.trace.in_gate = false;
         match result {
-            Ok((admission, body)) => {
-                Ok(Ok(wit::Admitted { admission: self.table.push(admission)?, body }))
-            }
+            Ok((admission, body)) => Ok(Ok(wit::Admitted { admission: self.table.push(admission)?, body })),
             Err(refusal) => Ok(self.refused(refusal)),
         }
     }
@@ -116,7 +114,10 @@ impl wit::HostAdmission for State {
         }
     }
 
-    fn health(&mut self, admission: Resource<Admission>) -> wasmtime::Result<Result<wit::Health, wit::Refusal>> {
+    fn health(
+        &mut self,
+        admission: Resource<Admission>,
+    ) -> wasmtime::Result<Result<wit::Health, wit::Refusal>> {
         let admission = self.table.delete(admission)?;
         match admission.health(&mut self.trace) {
             Ok(health) => Ok(Ok(health.into())),
@@ -140,7 +141,9 @@ impl wit::HostGrant for State {
         let result = grant.key_metadata(&mut self.trace).await;
         self.trace.in_gate = false;
         match result {
-            Ok(m) => Ok(Ok(wit::KeyMetadata { key_spec: m.key_spec, key_usage: m.key_usage, enabled: m.enabled })),
+            Ok(m) => {
+                Ok(Ok(wit::KeyMetadata { key_spec: m.key_spec, key_usage: m.key_usage, enabled: m.enabled }))
+            }
             Err(refusal) => Ok(self.refused(refusal)),
         }
     }

@@ -44,7 +44,12 @@ impl ComponentPolicy {
             instances: loaded.instances,
             slots: Semaphore::new(load.limits.instances as usize),
             rules: rules.iter().cloned().collect(),
-            identity: PolicyIdentity { component: loaded.component, revision: loaded.revision, engine, rules },
+            identity: PolicyIdentity {
+                component: loaded.component,
+                revision: loaded.revision,
+                engine,
+                rules,
+            },
             reads: Reads::new(reads),
             cache: DecisionCache::new(load.limits.cache),
             failures: FailureCounts::default(),

@@ -37,7 +37,11 @@ impl Reads {
             key_store: text(Facts::KEY_STORE, &query.key_store),
             access_key_id: text(Facts::ACCESS_KEY_ID, &query.access_key_id),
             key_id: text(Facts::KEY_ID, &query.key_id),
-            operation: operation(if self.has(Facts::OPERATION) { query.operation } else { Operation::GetKeyMetadata }),
+            operation: operation(if self.has(Facts::OPERATION) {
+                query.operation
+            } else {
+                Operation::GetKeyMetadata
+            }),
             principal: if principal { identity(&query.principal) } else { types::Identity::Other("") },
             principal_text: text(Facts::PRINCIPAL, &query.principal_text),
             kms_key: query.kms_key.as_ref().filter(|_| self.has(Facts::KMS_KEY)).map(identity),

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use wasmtime::component::Component;
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, ResourceLimiter, Store,
-    UpdateDeadline,
+    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, ResourceLimiter,
+    Store, UpdateDeadline,
 };
 
 use super::failure::LimitReached;
@@ -147,7 +147,13 @@ pub(super) enum Run {
 }
 
 /// A store for one run. The guest makes way for other tasks at each epoch, until its time is over.
-pub(super) fn store(engine: &Engine, run: Run, time: Duration, memory: usize, output: usize) -> Store<Bounds> {
+pub(super) fn store(
+    engine: &Engine,
+    run: Run,
+    time: Duration,
+    memory: usize,
+    output: usize,
+) -> Store<Bounds> {
     let mut store = Store::new(engine, Bounds { started: Instant::now(), time, ticks: 0, memory });
     store.limiter(|bounds| bounds);
     store.set_hostcall_fuel(output);

@@ -115,9 +115,9 @@ impl Load<'_> {
         let component = hex(&Sha256::digest(self.component));
         let revision = revision(self.document);
         let folder = match self.snapshots {
-            Some(path) => Some(
-                SnapshotFolder::open(path).map_err(|error| LoadError::Folder(path.to_owned(), error))?,
-            ),
+            Some(path) => {
+                Some(SnapshotFolder::open(path).map_err(|error| LoadError::Folder(path.to_owned(), error))?)
+            }
             None => None,
         };
         let kept = folder.as_ref().and_then(|folder| folder.get(&component, &revision));
@@ -138,8 +138,7 @@ impl Load<'_> {
         let instances = prepare(&engine, &code)?;
         let mut store = self.loading_store(&engine);
         let policy = instances.instantiate_async(&mut store).await.map_err(failed)?;
-        let description =
-            policy.holdfast_policy_policy().call_describe(&mut store).await.map_err(failed)?;
+        let description = policy.holdfast_policy_policy().call_describe(&mut store).await.map_err(failed)?;
         check(&description)?;
         Ok(Loaded { engine, instances, component, revision, description })
     }
@@ -163,8 +162,11 @@ impl Load<'_> {
         let instance = instances.instance_pre().instantiate_async(&mut store).await.map_err(failed)?;
         let policy = PolicyEngine::new(&mut store, &instance).map_err(LoadError::World)?;
         let policy = policy.holdfast_policy_policy();
-        let document: Vec<types::Source<'_>> =
-            self.document.iter().map(|source| types::Source { name: &source.name, text: &source.text }).collect();
+        let document: Vec<types::Source<'_>> = self
+            .document
+            .iter()
+            .map(|source| types::Source { name: &source.name, text: &source.text })
+            .collect();
         policy.call_configure(&mut store, &document).await.map_err(failed)?.map_err(problems)?;
         let description = policy.call_describe(&mut store).await.map_err(failed)?;
         check(&description)?;
@@ -204,7 +206,8 @@ fn imports(engine: &Engine, code: &Component) -> Vec<String> {
 }
 
 fn check(description: &types::Description) -> Result<(), LoadError> {
-    let fits = |text: &String| !text.is_empty() && text.len() <= RULE_LIMIT && !text.chars().any(char::is_control);
+    let fits =
+        |text: &String| !text.is_empty() && text.len() <= RULE_LIMIT && !text.chars().any(char::is_control);
     if !fits(&description.engine) {
         return Err(LoadError::Description(format!("the engine's name {:?}", description.engine)));
     }

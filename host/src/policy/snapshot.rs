@@ -48,7 +48,8 @@ async fn read_state<T: Send + 'static>(
 ) -> wasmtime::Result<State> {
     let missing = || wasmtime::format_err!("the instrumented component doesn't export {ACCESS}");
     let ty = component.component_type();
-    let ComponentItem::ComponentInstance(access) = ty.get_export(engine, ACCESS).ok_or_else(missing)?.ty else {
+    let ComponentItem::ComponentInstance(access) = ty.get_export(engine, ACCESS).ok_or_else(missing)?.ty
+    else {
         return Err(missing());
     };
     let (_, index) = instance.get_export(&mut *store, None, ACCESS).ok_or_else(missing)?;

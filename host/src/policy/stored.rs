@@ -26,7 +26,8 @@ impl SnapshotFolder {
         // SAFETY: geteuid has no preconditions and can't fail.
         let user = unsafe { libc::geteuid() };
         if metadata.uid() != user || metadata.mode() & 0o077 != 0 {
-            let advice = "it must belong to the user that the host runs as, and nobody else may enter (chmod 700)";
+            let advice =
+                "it must belong to the user that the host runs as, and nobody else may enter (chmod 700)";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, advice));
         }
         Ok(SnapshotFolder { path: path.to_owned() })
@@ -44,7 +45,8 @@ impl SnapshotFolder {
         let target = self.file(component, revision);
         let partial = target.with_extension(format!("{}.partial", std::process::id()));
         let write = || {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
             file.write_all(&Sha256::digest(snapshot))?;
             file.write_all(snapshot)?;
             fs::rename(&partial, &target)

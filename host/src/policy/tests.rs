@@ -70,7 +70,8 @@ fn component_with(reads: u32, evaluate: &str, configure: &str) -> Vec<u8> {
     );
     let mut module = wat::parse_str(module).unwrap();
     let mut resolve = wit_parser::Resolve::default();
-    let (package, _) = resolve.push_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/policy")).unwrap();
+    let (package, _) =
+        resolve.push_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/policy")).unwrap();
     let world = resolve.select_world(&[package], Some("policy-engine")).unwrap();
     let encoding = wit_component::StringEncoding::UTF8;
     wit_component::embed_component_metadata(&mut module, &resolve, world, encoding, false).unwrap();
@@ -167,7 +168,9 @@ async fn decisions_are_cached_by_the_facts_that_are_read_and_the_others_are_not_
          {ALLOW}"
     );
     let policy = load(&component(KEY_ID, &sees)).await.unwrap();
-    for (access_key_id, key_id) in [("A", "demo"), ("B", "demo"), ("B", "other"), ("A", "other"), ("", "demo")] {
+    for (access_key_id, key_id) in
+        [("A", "demo"), ("B", "demo"), ("B", "other"), ("A", "other"), ("", "demo")]
+    {
         let query = Query { access_key_id: access_key_id.to_owned(), key_id: key_id.to_owned(), ..query() };
         assert_eq!(policy.decide(&query).await.unwrap().effect, Effect::Allow);
     }

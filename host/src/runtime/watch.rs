@@ -44,7 +44,8 @@ pub async fn keep_reloading(runtime: Runtime) {
     loop {
         tokio::time::sleep(RELOAD_EVERY).await;
         let now = identity(&vault);
-        let was_refused = refused.is_some_and(|(what, when)| what == now && when.elapsed() < RELOAD_AGAIN_AFTER);
+        let was_refused =
+            refused.is_some_and(|(what, when)| what == now && when.elapsed() < RELOAD_AGAIN_AFTER);
         if now == seen || was_refused {
             continue;
         }

@@ -71,10 +71,11 @@ pub struct CompiledCache {
 impl CompiledCache {
     /// Makes the folder with mode 0700, or checks that it has that mode and belongs to this user.
     pub fn open(folder: &Path) -> Result<CompiledCache, LoadError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|source| LoadError::Folder {
-            path: folder.to_owned(),
-            source,
-        })?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|source| LoadError::Folder { path: folder.to_owned(), source })?;
         let metadata = fs::symlink_metadata(folder)
             .map_err(|source| LoadError::Folder { path: folder.to_owned(), source })?;
         // SAFETY: geteuid has no preconditions and can't fail.
@@ -93,8 +94,10 @@ impl CompiledCache {
             return Ok(component);
         }
         tracing::info!(component = what, "compiling; the result is kept for the next start");
-        let unusable =
-            |error: wasmtime::Error| LoadError::Component { what: what.to_owned(), reason: format!("{error:#}") };
+        let unusable = |error: wasmtime::Error| LoadError::Component {
+            what: what.to_owned(),
+            reason: format!("{error:#}"),
+        };
         let component = Component::new(engine, bytes).map_err(unusable)?;
         let kept = component.serialize().map_err(io::Error::other).and_then(|code| keep(&path, &code));
         if let Err(error) = kept {

@@ -26,7 +26,11 @@ impl<S> BareErrors<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for BareErrors<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if buffer.filled().len() > before {
@@ -124,7 +128,12 @@ mod tests {
         let (head, body) = whole[before.len()..].split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
         assert!(body.contains("ValidationException"));
-        for other in [before, "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 90\r\n\r\n", ""] {
+        for other in [
+            before,
+            "HTTP/1.1 100 Continue\r\n\r\n",
+            "HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 90\r\n\r\n",
+            "",
+        ] {
             assert_eq!(with_body(other.as_bytes()), None, "{other}");
         }
     }

@@ -108,13 +108,11 @@ impl Connection {
 
     fn service(
         &self,
-    ) -> impl Fn(hyper::Request<hyper::body::Incoming>) -> super::exchange::Answering + Send + Clone + 'static {
+    ) -> impl Fn(hyper::Request<hyper::body::Incoming>) -> super::exchange::Answering + Send + Clone + 'static
+    {
         let exchange = self.exchange.clone();
-        let peer = Arc::new(Peer {
-            address: self.peer.to_string(),
-            certificate: None,
-            slot: self.slot.clone(),
-        });
+        let peer =
+            Arc::new(Peer { address: self.peer.to_string(), certificate: None, slot: self.slot.clone() });
         move |request| exchange.clone().answer(request, peer.clone())
     }
 

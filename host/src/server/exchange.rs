@@ -83,7 +83,10 @@ impl Exchange {
             });
             let answer = answering.await.unwrap_or_else(|_| {
                 tracing::error!("a request panicked the host; it is refused");
-                Answer::refusal(&Refusal::new(ErrorName::Internal, "the request could not be processed; see the proxy's log"))
+                Answer::refusal(&Refusal::new(
+                    ErrorName::Internal,
+                    "the request could not be processed; see the proxy's log",
+                ))
             });
             let mut response = response(answer);
             if activity.is_closing() {
@@ -130,7 +133,14 @@ impl Exchange {
     }
 
     /// Records the request; without a record there is no answer but a refusal.
-    async fn finish(&self, answer: Answer, trace: Trace, store: &KeyStore, peer: &Peer, start: Instant) -> Answer {
+    async fn finish(
+        &self,
+        answer: Answer,
+        trace: Trace,
+        store: &KeyStore,
+        peer: &Peer,
+        start: Instant,
+    ) -> Answer {
         if trace.access_key_id.is_none() {
             if let Some(fault) = trace.authentication_fault {
                 self.tally.count(&store.name, fault, SystemTime::now());
@@ -176,7 +186,10 @@ impl Exchange {
         if can_serve && self.audit.is_writable() {
             Answer { status: 200, body: "{\"status\":\"ok\"}".into(), error: None }
         } else {
-            let refusal = Refusal::new(ErrorName::DependencyTimeout, "no key manager can serve, or the audit log can't be written");
+            let refusal = Refusal::new(
+                ErrorName::DependencyTimeout,
+                "no key manager can serve, or the audit log can't be written",
+            );
             Answer::refusal(&refusal)
         }
     }
@@ -229,8 +242,7 @@ fn refusal(fault: TargetFault) -> Refusal {
 
 fn response(answer: Answer) -> Response {
     let mut response = http::Response::new(Full::new(Bytes::from(answer.body)));
-    *response.status_mut() =
-        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if answer.status == 405 {
         response.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static("POST"));

@@ -48,7 +48,8 @@ impl Gate for Permissive {
     async fn encrypt(&mut self, (): (), inputs: &EncryptInputs) -> Result<Encrypted, Refusal> {
         let ciphertext = inputs.plaintext.iter().rev().copied().collect();
         let cdiv = inputs.with_cdiv.then_some([9; 32]);
-        let encrypted = Encrypted { ciphertext, iv: vec![1; 12], tag: vec![2; 16], metadata: inputs.aad.clone(), cdiv };
+        let encrypted =
+            Encrypted { ciphertext, iv: vec![1; 12], tag: vec![2; 16], metadata: inputs.aad.clone(), cdiv };
         self.outcome = Some(Outcome::Encrypted(encrypted.clone()));
         Ok(encrypted)
     }
@@ -78,13 +79,19 @@ fn run(method: &str, path: &str, body: &str) -> (Response, Permissive) {
 /// Runs, and holds the answer against what the gate did, as the real gate does.
 fn answered(path: &str, body: &str) -> String {
     let (response, gate) = run("POST", path, body);
-    assert_eq!(check(response.status, &response.body, gate.outcome.as_ref().unwrap()), Ok(None), "{}", response.body);
+    assert_eq!(
+        check(response.status, &response.body, gate.outcome.as_ref().unwrap()),
+        Ok(None),
+        "{}",
+        response.body
+    );
     response.body
 }
 
 fn refused_as(method: &str, path: &str, body: &str) -> (u16, String) {
     let (response, gate) = run(method, path, body);
-    let name = check(response.status, &response.body, gate.outcome.as_ref().unwrap_or(&Outcome::Nothing)).unwrap();
+    let name =
+        check(response.status, &response.body, gate.outcome.as_ref().unwrap_or(&Outcome::Nothing)).unwrap();
     (response.status, name.unwrap().as_str().to_owned())
 }
 
@@ -119,7 +126,9 @@ fn a_refusal_of_the_gate_is_passed_on() {
 
 #[test]
 fn nothing_malformed_reaches_authorisation() {
-    for body in ["{}", r#"{"plaintext":"A","encryptionAlgorithm":"AES_GCM"}"#, r#"{"plaintext":"AQID"}"#, "[]", ""] {
+    for body in
+        ["{}", r#"{"plaintext":"A","encryptionAlgorithm":"AES_GCM"}"#, r#"{"plaintext":"AQID"}"#, "[]", ""]
+    {
         let (response, gate) = run("POST", "/keys/k/encrypt", body);
         assert_eq!(response.status, 400, "{body}");
         assert!(gate.asked.is_empty());

@@ -19,7 +19,8 @@ fn refusal(rest: &str, call: Call<'_>) -> Refusal {
 
 #[test]
 fn known_metadata_is_typed_and_the_rest_kept_by_name() {
-    let body = read(r#""plaintext":"aGk=","encryptionAlgorithm":"AES_GCM","unknown":{"x":1}"#, ENCRYPT).unwrap();
+    let body =
+        read(r#""plaintext":"aGk=","encryptionAlgorithm":"AES_GCM","unknown":{"x":1}"#, ENCRYPT).unwrap();
     assert_eq!(body.metadata.kms_request_id, "r1");
     assert_eq!(body.metadata.source_vpc, None);
     let other: Vec<(&str, &str)> =
@@ -71,8 +72,17 @@ fn each_call_has_its_own_required_metadata() {
     assert!(Body::read(only_ids, METADATA).is_err());
     let no_key = br#"{"requestMetadata":{"awsPrincipalArn":"p","kmsOperation":"x","kmsRequestId":"r"}}"#;
     assert!(Body::read(no_key, METADATA).is_ok());
-    for body in ["{}", r#"{"requestMetadata":{}}"#, r#"{"requestMetadata":[]}"#, r#"{"requestMetadata":{"kmsOperation":1,"kmsRequestId":"r"}}"#] {
-        assert_eq!(Body::read(body.as_bytes(), Call::Health).err().unwrap().name, ErrorName::Validation, "{body}");
+    for body in [
+        "{}",
+        r#"{"requestMetadata":{}}"#,
+        r#"{"requestMetadata":[]}"#,
+        r#"{"requestMetadata":{"kmsOperation":1,"kmsRequestId":"r"}}"#,
+    ] {
+        assert_eq!(
+            Body::read(body.as_bytes(), Call::Health).err().unwrap().name,
+            ErrorName::Validation,
+            "{body}"
+        );
     }
 }
 

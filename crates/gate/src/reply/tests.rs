@@ -41,8 +41,11 @@ fn a_plaintext_is_the_decrypted_one() {
 
 #[test]
 fn key_metadata_and_health_must_agree_member_by_member() {
-    let metadata =
-        KeyMetadata { key_spec: "AES_256".into(), key_usage: vec!["ENCRYPT".into(), "DECRYPT".into()], enabled: true };
+    let metadata = KeyMetadata {
+        key_spec: "AES_256".into(),
+        key_usage: vec!["ENCRYPT".into(), "DECRYPT".into()],
+        enabled: true,
+    };
     let good = r#"{"keySpec":"AES_256","keyUsage":["ENCRYPT","DECRYPT"],"keyStatus":"ENABLED"}"#;
     let outcome = Outcome::KeyMetadata(metadata);
     assert_eq!(check(200, good, &outcome), Ok(None));
@@ -69,11 +72,22 @@ fn an_error_has_its_own_status_and_a_printable_message() {
         assert_eq!(check(name.status(), &body, &nothing), Ok(Some(name)));
         assert_eq!(check(418, &body, &nothing), Err(ReplyFault::Error));
     }
-    let with = |message: &str| check(404, &format!(r#"{{"errorName":"KeyNotFoundException","errorMessage":{message}}}"#), &nothing);
+    let with = |message: &str| {
+        check(404, &format!(r#"{{"errorName":"KeyNotFoundException","errorMessage":{message}}}"#), &nothing)
+    };
     assert!(with("\"no such key\"").is_ok());
     assert!(with(&format!("\"{}\"", "x".repeat(511))).is_ok());
-    for bad in [format!("\"{}\"", "x".repeat(512)), "\"\\n\"".into(), "\"\u{e9}\"".into(), "7".into(), "\"x\",\"more\":1".into()] {
+    for bad in [
+        format!("\"{}\"", "x".repeat(512)),
+        "\"\\n\"".into(),
+        "\"\u{e9}\"".into(),
+        "7".into(),
+        "\"x\",\"more\":1".into(),
+    ] {
         assert_eq!(with(&bad), Err(ReplyFault::Error), "{bad}");
     }
-    assert_eq!(check(405, r#"{"errorName":"InvalidUriPathException"}"#, &nothing), Ok(Some(ErrorName::InvalidUriPath)));
+    assert_eq!(
+        check(405, r#"{"errorName":"InvalidUriPathException"}"#, &nothing),
+        Ok(Some(ErrorName::InvalidUriPath))
+    );
 }

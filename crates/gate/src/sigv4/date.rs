@@ -78,7 +78,15 @@ mod tests {
 
     #[test]
     fn dates_that_do_not_exist_are_refused() {
-        for text in [b"20230229T000000Z", b"20231301T000000Z", b"20230100T000000Z", b"20230101T240000Z", b"19691231T235959Z", b"2023010100000000", b"+0230101T000000Z"] {
+        for text in [
+            b"20230229T000000Z",
+            b"20231301T000000Z",
+            b"20230100T000000Z",
+            b"20230101T240000Z",
+            b"19691231T235959Z",
+            b"2023010100000000",
+            b"+0230101T000000Z",
+        ] {
             assert_eq!(parse_date_time(text), None);
         }
     }

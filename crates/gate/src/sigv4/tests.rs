@@ -51,7 +51,12 @@ fn fields() -> Vec<(&'static str, &'static [u8])> {
     ]
 }
 
-fn verify(fields: Vec<(&str, &[u8])>, claim: &Claim, body: &[u8], now: u64) -> Result<(), AuthenticationFault> {
+fn verify(
+    fields: Vec<(&str, &[u8])>,
+    claim: &Claim,
+    body: &[u8],
+    now: u64,
+) -> Result<(), AuthenticationFault> {
     let regions = ["eu-central-1".to_owned()];
     let head = check_head("POST", PATH, &Headers::new(fields), claim, now, &regions)?;
     let key = SigningKeys::default().get(SECRET, head.date(), head.region());
@@ -71,7 +76,7 @@ fn a1_a_signed_request_passes_with_extra_signed_headers_and_any_spacing() {
 
 #[test]
 fn a2_every_alteration_is_refused() {
-    use AuthenticationFault::{Region, ScopeDate, Service, Signature, SignedHeaders, DateForm};
+    use AuthenticationFault::{DateForm, Region, ScopeDate, Service, Signature, SignedHeaders};
     let with = |change: &dyn Fn(&mut Claim)| {
         let mut claim = good();
         change(&mut claim);
@@ -111,9 +116,17 @@ fn a2_headers_that_must_be_there_once_are() {
     for name in ["authorization", "host", "x-amz-date"] {
         let mut twice = fields();
         twice.push((name, b"x"));
-        assert_eq!(verify(twice, &good(), b"{}", now()), Err(AuthenticationFault::HeaderCount), "{name} twice");
+        assert_eq!(
+            verify(twice, &good(), b"{}", now()),
+            Err(AuthenticationFault::HeaderCount),
+            "{name} twice"
+        );
         let without = fields().into_iter().filter(|(n, _)| *n != name).collect();
-        assert_eq!(verify(without, &good(), b"{}", now()), Err(AuthenticationFault::HeaderCount), "no {name}");
+        assert_eq!(
+            verify(without, &good(), b"{}", now()),
+            Err(AuthenticationFault::HeaderCount),
+            "no {name}"
+        );
     }
     let mut twice = fields();
     twice.push(("content-type", b"x"));
@@ -122,8 +135,17 @@ fn a2_headers_that_must_be_there_once_are() {
 
 #[test]
 fn a2_five_minutes_either_way_and_no_more() {
-    for (offset, verdict) in [(-300, Ok(())), (300, Ok(())), (-301, Err(AuthenticationFault::Skew)), (301, Err(AuthenticationFault::Skew))] {
-        assert_eq!(verify(fields(), &good(), b"{}", now().saturating_add_signed(offset)), verdict, "{offset}");
+    for (offset, verdict) in [
+        (-300, Ok(())),
+        (300, Ok(())),
+        (-301, Err(AuthenticationFault::Skew)),
+        (301, Err(AuthenticationFault::Skew)),
+    ] {
+        assert_eq!(
+            verify(fields(), &good(), b"{}", now().saturating_add_signed(offset)),
+            verdict,
+            "{offset}"
+        );
     }
 }
 
