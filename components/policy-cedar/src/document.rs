@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use cedar_policy::{Entities, Entity, EntityUid, Policy, PolicyId, PolicySet, ValidationMode, Validator};
+use cedar_policy::{Entities, EntityUid, Policy, PolicyId, PolicySet, ValidationMode, Validator};
 
-use crate::schema::{MEMBERS, Names};
-use crate::{Problem, Source, place};
+use crate::schema::Names;
+use crate::{Problem, Source, groups, place};
 
 /// Bytes of an `@id`: it goes into every audit record.
 const ID_LIMIT: usize = 200;
@@ -41,7 +41,7 @@ impl Document {
                     Err(found) => problems.extend(found),
                 }
             } else if source.name.ends_with(".json") {
-                match read_members(source, entities.clone()) {
+                match groups::read(source, entities.clone()) {
                     Ok(read) => entities = read,
                     Err(problem) => problems.push(problem),
                 }
@@ -136,34 +136,6 @@ fn repeated_ids(rules: &[Rule<'_>]) -> Vec<Problem> {
 /// Where a file last writes `@id("ID")`: with two of the same id, the second.
 fn last_mention(source: &Source, id: &str) -> Option<usize> {
     source.text.rfind(&format!("@id({id:?})"))
-}
-
-/// Adds a file of Cedar's entity format: who is in which group.
-fn read_members(source: &Source, entities: Entities) -> Result<Entities, Problem> {
-    let json: serde_json::Value = serde_json::from_str(&source.text).map_err(|error| Problem {
-        source: source.name.clone(),
-        line: u32::try_from(error.line()).unwrap_or(0),
-        column: u32::try_from(error.column()).unwrap_or(0),
-        message: format!("not JSON: {error}"),
-    })?;
-    let read = Entities::from_json_value(json, None).map_err(|error| place::diagnostic(source, &error))?;
-    for entity in read.iter() {
-        let uid = entity.uid();
-        let refuse = |message: String| Err(place::in_file(source, format!("{uid}: {message}")));
-        if !MEMBERS.contains(&uid.type_name().to_string().as_str()) {
-            return refuse(format!("is none of the types that can be in a group: {}", MEMBERS.join(", ")));
-        }
-        if entity.attrs().next().is_some() || entity.tags().next().is_some() {
-            return refuse("takes no attributes or tags; those come from each request".to_owned());
-        }
-        let mut parents = read.ancestors(&uid).into_iter().flatten();
-        if let Some(parent) = parents.find(|parent| parent.type_name().to_string() != "Group") {
-            return refuse(format!("can't be in {parent}; parents are groups"));
-        }
-    }
-    entities
-        .add_entities(read.iter().cloned().collect::<Vec<Entity>>(), None)
-        .map_err(|error| place::diagnostic(source, &error))
 }
 
 /// Checks every rule by the schema. Warnings refuse too: a rule that can never apply, or a look-alike letter in a

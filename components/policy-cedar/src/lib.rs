@@ -9,6 +9,7 @@
 mod component;
 mod document;
 mod engine;
+mod groups;
 mod index;
 mod place;
 mod reads;

@@ -3,93 +3,82 @@
 //! The host caches decisions by the declared facts and blanks all others, so a fact that is missed here would change
 //! decisions, and one too many only costs cache hits. Whatever isn't understood therefore counts as reading everything.
 
-use cedar_policy::PolicySet;
-use cedar_policy::pst::{
-    ActionConstraint, Clause, EntityOrSlot, EntityUID, Expr, Literal, PrincipalConstraint,
-    ResourceConstraint, Template, Var,
-};
+use cedar_policy::{ActionConstraint, Policy, PolicySet, PrincipalConstraint, ResourceConstraint};
+use cedar_policy_core::ast::{self, EntityUID, Expr, ExprKind, Literal, Var};
 
 use crate::Facts;
 use crate::schema::PRINCIPALS;
 
 /// All facts that decisions of these rules can depend on.
 pub(crate) fn of_policies(policies: &PolicySet) -> Facts {
-    policies
-        .policies()
-        .map(|policy| match policy.to_pst() {
-            Ok(policy) => of_rule(policy.body()),
-            Err(_) => Facts::all(),
-        })
-        .fold(Facts::empty(), |all, one| all | one)
+    all(policies.policies().map(of_rule))
 }
 
-fn of_rule(rule: &Template) -> Facts {
-    let clauses = rule.clauses().iter().map(|clause| match clause {
-        Clause::When(expr) | Clause::Unless(expr) => of_expr(expr),
-    });
-    let scope = of_principal(&rule.principal) | of_action(&rule.action) | of_resource(&rule.resource);
-    clauses.fold(scope, |all, one| all | one)
+fn all(facts: impl Iterator<Item = Facts>) -> Facts {
+    facts.fold(Facts::empty(), |all, one| all | one)
 }
 
-fn of_principal(constraint: &PrincipalConstraint) -> Facts {
-    match constraint {
+fn of_rule(rule: &Policy) -> Facts {
+    let principal = match rule.principal_constraint() {
         PrincipalConstraint::Any => Facts::empty(),
         _ => Facts::PRINCIPAL,
-    }
-}
-
-fn of_action(constraint: &ActionConstraint) -> Facts {
-    match constraint {
+    };
+    let action = match rule.action_constraint() {
         ActionConstraint::Any => Facts::empty(),
         _ => Facts::OPERATION,
-    }
+    };
+    let conditions: &ast::Policy = rule.as_ref();
+    let conditions = conditions.non_scope_constraints().map_or(Facts::empty(), of_expr);
+    principal | action | of_resource(&rule.resource_constraint()) | conditions
 }
 
 fn of_resource(constraint: &ResourceConstraint) -> Facts {
     match constraint {
         // Every resource is a Key.
         ResourceConstraint::Any | ResourceConstraint::Is(_) => Facts::empty(),
-        ResourceConstraint::Eq(EntityOrSlot::Entity(_)) => Facts::KEY_ID,
+        ResourceConstraint::Eq(_) => Facts::KEY_ID,
         // Documents put keys into groups only, never into key stores.
-        ResourceConstraint::In(EntityOrSlot::Entity(uid))
-        | ResourceConstraint::IsIn(_, EntityOrSlot::Entity(uid))
-            if uid.ty.to_string() == "KeyStore" =>
+        ResourceConstraint::In(uid) | ResourceConstraint::IsIn(_, uid)
+            if uid.type_name().basename() == "KeyStore" =>
         {
             Facts::KEY_STORE
         }
-        _ => Facts::KEY_ID | Facts::KEY_STORE,
+        ResourceConstraint::In(_) | ResourceConstraint::IsIn(..) => Facts::KEY_ID | Facts::KEY_STORE,
     }
 }
 
 fn of_expr(expr: &Expr) -> Facts {
-    match expr {
-        Expr::GetAttr { expr, attr } if is_context(expr) => of_context(attr),
-        Expr::HasAttr { expr, attrs } if is_context(expr) => of_context(&attrs.head),
-        Expr::Var(Var::Principal) => Facts::PRINCIPAL,
-        Expr::Var(Var::Action) => Facts::OPERATION,
-        Expr::Var(Var::Resource) => Facts::KEY_ID | Facts::KEY_STORE,
-        Expr::Literal(Literal::EntityUID(uid)) => of_literal(uid),
-        Expr::Literal(Literal::Bool(_) | Literal::Long(_) | Literal::String(_)) => Facts::empty(),
-        Expr::UnaryOp { expr, .. }
-        | Expr::GetAttr { expr, .. }
-        | Expr::HasAttr { expr, .. }
-        | Expr::Like { expr, .. }
-        | Expr::Is { expr, in_expr: None, .. } => of_expr(expr),
-        Expr::BinaryOp { left, right, .. } | Expr::Is { expr: left, in_expr: Some(right), .. } => {
-            of_expr(left) | of_expr(right)
+    match expr.expr_kind() {
+        ExprKind::GetAttr { expr, attr } | ExprKind::HasAttr { expr, attr } if is_context(expr) => {
+            of_context(attr)
         }
-        Expr::IfThenElse { cond, then_expr, else_expr } => {
-            of_expr(cond) | of_expr(then_expr) | of_expr(else_expr)
+        ExprKind::ExtHasAttr { expr, attrs } if is_context(expr) => of_context(attrs.first()),
+        ExprKind::Var(Var::Principal) => Facts::PRINCIPAL,
+        ExprKind::Var(Var::Action) => Facts::OPERATION,
+        ExprKind::Var(Var::Resource) => Facts::KEY_ID | Facts::KEY_STORE,
+        ExprKind::Lit(Literal::EntityUID(uid)) => of_literal(uid),
+        ExprKind::Lit(Literal::Bool(_) | Literal::Long(_) | Literal::String(_)) => Facts::empty(),
+        ExprKind::UnaryApp { arg: expr, .. }
+        | ExprKind::GetAttr { expr, .. }
+        | ExprKind::HasAttr { expr, .. }
+        | ExprKind::ExtHasAttr { expr, .. }
+        | ExprKind::Like { expr, .. }
+        | ExprKind::Is { expr, .. } => of_expr(expr),
+        ExprKind::And { left, right }
+        | ExprKind::Or { left, right }
+        | ExprKind::BinaryApp { arg1: left, arg2: right, .. } => of_expr(left) | of_expr(right),
+        ExprKind::If { test_expr, then_expr, else_expr } => {
+            of_expr(test_expr) | of_expr(then_expr) | of_expr(else_expr)
         }
-        Expr::Set(members) => members.iter().fold(Facts::empty(), |all, one| all | of_expr(one)),
-        Expr::Record(members) => members.values().fold(Facts::empty(), |all, one| all | of_expr(one)),
+        ExprKind::Set(members) => all(members.iter().map(of_expr)),
+        ExprKind::Record(members) => all(members.values().map(of_expr)),
         // The context as a whole, and whatever Cedar may add.
         _ => Facts::all(),
     }
 }
 
 fn is_context(expr: &Expr) -> bool {
-    matches!(expr, Expr::Var(Var::Context))
+    matches!(expr.expr_kind(), ExprKind::Var(Var::Context))
 }
 
 fn of_context(attribute: &str) -> Facts {
@@ -110,7 +99,7 @@ fn of_context(attribute: &str) -> Facts {
 
 /// An entity that a rule names may be the request's own one, whose attributes and parents come from the query.
 fn of_literal(uid: &EntityUID) -> Facts {
-    match uid.ty.to_string().as_str() {
+    match uid.entity_type().to_string().as_str() {
         name if PRINCIPALS.contains(&name) => Facts::PRINCIPAL,
         "Key" => Facts::KEY_ID | Facts::KEY_STORE,
         "Group" | "Account" | "KeyStore" | "Action" => Facts::empty(),

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use wasmtime::component::Component;
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, ResourceLimiter,
-    Store, UpdateDeadline,
+    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, RegallocAlgorithm,
+    ResourceLimiter, Store, UpdateDeadline,
 };
 
 use super::failure::LimitReached;
@@ -85,7 +85,7 @@ fn config(stack: usize, fiber: usize) -> Config {
 /// The engine that reads a document once: quick to compile for, and memory that may be large.
 pub(super) fn loading_engine() -> wasmtime::Result<Engine> {
     let mut config = config(LOADING_WASM_STACK, LOADING_FIBER_STACK);
-    config.cranelift_opt_level(OptLevel::None);
+    config.cranelift_opt_level(OptLevel::None).cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
     Engine::new(&config)
 }
 
