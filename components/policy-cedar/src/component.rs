@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 
 use crate::wit::exports::holdfast::policy::policy::Guest;
-use crate::{Decision, Description, Effect, Engine, Facts, Problem, Query, Source};
+use crate::{Decision, Description, Effect, Engine, Facts, Problem, Query, Source, memory};
 
 thread_local! {
     /// Lives in the memory that the host snapshots, so that a fresh instance starts out configured.
@@ -24,7 +24,9 @@ impl Guest for Component {
                     message: "configure was called twice; an instance takes one document".to_owned(),
                 }]
             })
-        })
+        })?;
+        memory::begin_decisions();
+        Ok(())
     }
 
     fn describe() -> Description {

@@ -27,7 +27,7 @@ impl Index {
     pub(crate) fn new<'a>(
         policies: impl IntoIterator<Item = &'a Policy>,
         names: &Names,
-    ) -> Result<Index, PolicySetError> {
+    ) -> Result<Index, Box<PolicySetError>> {
         let mut index = Index::default();
         for policy in policies {
             let sets = match policy.principal_constraint() {

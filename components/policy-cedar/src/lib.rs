@@ -11,6 +11,8 @@ mod document;
 mod engine;
 mod groups;
 mod index;
+#[cfg(target_arch = "wasm32")]
+mod memory;
 mod place;
 mod reads;
 mod request;
