@@ -1,5 +1,7 @@
 //! `holdfast component`, and the command line as a whole.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where it fails")]
+
 mod program;
 
 use program::Folder;

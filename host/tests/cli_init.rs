@@ -1,5 +1,7 @@
 //! `holdfast init`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where it fails")]
+
 mod program;
 
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,7 @@
 //! `holdfast keystore`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where it fails")]
+
 mod program;
 
 use program::Folder;

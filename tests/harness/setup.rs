@@ -88,7 +88,7 @@ impl Setup {
         self
     }
 
-    /// A limit, such as `("body_time", "300ms")`.
+    /// A limit, such as `("header_time", "300ms")`.
     pub fn limit(self, name: &'static str, value: impl Into<Value>) -> Setup {
         let value = value.into();
         self.config(move |config, _| {

@@ -47,15 +47,13 @@ pub struct Limits {
     pub body_bytes: usize,
     /// From the first byte of a head to its last.
     pub header_time: Duration,
-    /// For a whole body.
-    pub body_time: Duration,
     /// For a TLS handshake.
     pub handshake_time: Duration,
     /// A connection without a request is closed after this.
     pub idle_time: Duration,
     /// How long a stop waits for requests that were accepted.
     pub drain_time: Duration,
-    /// From a whole request head to its answer; past it the answer is 503 (spec: KMS gives up after 250 ms).
+    /// From a whole request head, its body included, to its answer; past it the answer is 503 (spec: KMS gives up after 250 ms).
     pub budget: Duration,
 }
 
@@ -66,7 +64,6 @@ impl Default for Limits {
             header_bytes: 16 * 1024,
             body_bytes: 64 * 1024,
             header_time: Duration::from_secs(5),
-            body_time: Duration::from_secs(5),
             handshake_time: Duration::from_secs(5),
             idle_time: Duration::from_secs(90),
             drain_time: Duration::from_secs(20),
@@ -151,7 +148,6 @@ fn limits(section: Section<'_>) -> Limits {
         // pass through the proxy component with what it may copy and use (`Proxy::SIZE`).
         body_bytes: size("body_bytes", 24 * 1024, 256 * 1024, default.body_bytes),
         header_time: time("header_time", 100, 60_000, default.header_time),
-        body_time: time("body_time", 100, 60_000, default.body_time),
         handshake_time: time("handshake_time", 100, 60_000, default.handshake_time),
         idle_time: time("idle_time", 1000, 3_600_000, default.idle_time),
         drain_time: time("drain_time", 0, 600_000, default.drain_time),

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use wasmtime::component::Component;
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, RegallocAlgorithm,
-    ResourceLimiter, Store, UpdateDeadline,
+    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+    RegallocAlgorithm, ResourceLimiter, Store, UpdateDeadline,
 };
 
 use super::failure::LimitReached;

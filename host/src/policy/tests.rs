@@ -74,7 +74,7 @@ fn component_with(reads: u32, evaluate: &str, configure: &str) -> Vec<u8> {
         resolve.push_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/policy")).unwrap();
     let world = resolve.select_world(&[package], Some("policy-engine")).unwrap();
     let encoding = wit_component::StringEncoding::UTF8;
-    wit_component::embed_component_metadata(&mut module, &resolve, world, encoding, false).unwrap();
+    wit_component::embed_component_metadata(&mut module, &resolve, world, encoding).unwrap();
     wit_component::ComponentEncoder::default().module(&module).unwrap().encode().unwrap()
 }
 
