@@ -10,13 +10,14 @@ use crate::{Problem, Source, groups, place};
 /// Bytes of an `@id`: it goes into every audit record.
 const ID_LIMIT: usize = 200;
 
+/// All groups of each listed member, direct and indirect.
+pub(crate) type Groups = HashMap<EntityUid, HashSet<EntityUid>>;
+
 /// Rules that are valid by the schema, and who is in which group.
 pub(crate) struct Document {
-    pub(crate) policies: PolicySet,
-    /// The ids of the rules, in the document's order.
-    pub(crate) rules: Vec<String>,
-    /// All groups of each listed member, direct and indirect.
-    pub(crate) groups: HashMap<EntityUid, HashSet<EntityUid>>,
+    /// In the document's order, each called by its id.
+    pub(crate) policies: Vec<Policy>,
+    pub(crate) groups: Groups,
 }
 
 /// A rule, and which file it is from.
@@ -63,7 +64,7 @@ impl Document {
                 (entity.uid(), entities.ancestors(&entity.uid()).into_iter().flatten().cloned().collect())
             })
             .collect();
-        Ok(Document { policies, rules: rules.into_iter().map(|rule| rule.id).collect(), groups })
+        Ok(Document { policies: rules.into_iter().map(|rule| rule.policy).collect(), groups })
     }
 }
 

@@ -10,12 +10,12 @@ mod component;
 mod document;
 mod engine;
 mod groups;
-mod index;
 #[cfg(target_arch = "wasm32")]
 mod memory;
 mod place;
 mod reads;
 mod request;
+mod rules;
 mod schema;
 
 pub use engine::Engine;

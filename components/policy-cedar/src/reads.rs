@@ -3,15 +3,15 @@
 //! The host caches decisions by the declared facts and blanks all others, so a fact that is missed here would change
 //! decisions, and one too many only costs cache hits. Whatever isn't understood therefore counts as reading everything.
 
-use cedar_policy::{ActionConstraint, Policy, PolicySet, PrincipalConstraint, ResourceConstraint};
+use cedar_policy::{ActionConstraint, Policy, PrincipalConstraint, ResourceConstraint};
 use cedar_policy_core::ast::{self, EntityUID, Expr, ExprKind, Literal, Var};
 
 use crate::Facts;
 use crate::schema::PRINCIPALS;
 
 /// All facts that decisions of these rules can depend on.
-pub(crate) fn of_policies(policies: &PolicySet) -> Facts {
-    all(policies.policies().map(of_rule))
+pub(crate) fn of_policies(policies: &[Policy]) -> Facts {
+    all(policies.iter().map(of_rule))
 }
 
 fn all(facts: impl Iterator<Item = Facts>) -> Facts {

@@ -1,14 +1,14 @@
 //! A query in Cedar's terms: who, what, on which key, and the context.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use cedar_policy::{Context, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression};
 
+use crate::document::Groups;
 use crate::schema::Names;
 use crate::{Arn, Facts, Identity, Query};
 
 type Attributes = Vec<(String, RestrictedExpression)>;
-type Groups = HashMap<EntityUid, HashSet<EntityUid>>;
 
 /// Who asks: the entity, its own attributes, and the account that it belongs to.
 struct Principal {
@@ -17,13 +17,20 @@ struct Principal {
     account: Option<EntityUid>,
 }
 
-/// Who asks, the request, and the entities that it brings along. Only facts in `reads` are put in.
+/// A query in Cedar's terms.
+pub(crate) struct Asked {
+    pub(crate) principal: EntityUid,
+    pub(crate) key: EntityUid,
+    pub(crate) request: Request,
+}
+
+/// What is asked, and the entities that it brings along. Only facts in `reads` are put in.
 pub(crate) fn build(
     query: &Query,
     reads: Facts,
     names: &Names,
     groups: &Groups,
-) -> Result<(EntityUid, Request, Vec<Entity>), String> {
+) -> Result<(Asked, Vec<Entity>), String> {
     let action = names.action(query.operation);
     let principal = principal(query, names);
     let key = uid(&names.key, &query.key_id);
@@ -34,7 +41,7 @@ pub(crate) fn build(
     let request = Request::new(principal.uid.clone(), action.clone(), key.clone(), context, None)
         .map_err(|error| error.to_string())?;
 
-    let asking = principal.uid.clone();
+    let asked = Asked { principal: principal.uid.clone(), key: key.clone(), request };
     let mut entities = Vec::with_capacity(4);
     if reads.contains(Facts::PRINCIPAL) {
         let parents = all_parents(&principal.uid, principal.account, groups);
@@ -47,7 +54,7 @@ pub(crate) fn build(
     if reads.contains(Facts::OTHER_METADATA) && !query.other_metadata.is_empty() {
         entities.push(entity(metadata, Vec::new(), HashSet::new(), tags(&query.other_metadata)?)?);
     }
-    Ok((asking, request, entities))
+    Ok((asked, entities))
 }
 
 fn principal(query: &Query, names: &Names) -> Principal {
