@@ -7,8 +7,7 @@ use super::run::Bench;
 use super::throughput::LOAD;
 use crate::error::Result;
 
-pub const WHAT: &str =
-    "CPU an encrypt with the three components sandboxed, by that with their logic linked natively";
+pub const WHAT: &str = "CPU an encrypt with the proxy and sigv4 components sandboxed, by that with their logic linked natively; decisions are cached in both";
 
 pub fn measure(bench: &Bench, native: &Path) -> Result<Vec<Figure>> {
     let mut ratios = Vec::new();
