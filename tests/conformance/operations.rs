@@ -51,7 +51,8 @@ fn o2_encrypt_gives_ciphertext_iv_tag_and_metadata_of_the_right_sizes() {
         assert_eq!(size("authenticationTag"), 16);
         assert!(encrypted.get("ciphertextMetadata").is_none() || size("ciphertextMetadata") <= 20);
         assert!(encrypted.get("ciphertextDataIntegrityValue").is_none(), "it wasn't asked for");
-        assert_ne!(unbase64(&encrypted["ciphertext"]), plaintext);
+        // One byte of ciphertext is its plaintext once in 256 times.
+        assert!(length < 15 || unbase64(&encrypted["ciphertext"]) != plaintext);
         let decrypted = client.call(Operation::Decrypt, "demo", decrypt_body(&encrypted)).ok();
         assert_eq!(unbase64(&decrypted["plaintext"]), plaintext);
     }
