@@ -1,6 +1,7 @@
 //! The audit log: one JSON record a line for every authenticated request, written before its answer leaves.
 
 mod record;
+mod sink;
 mod tally;
 mod writer;
 

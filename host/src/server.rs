@@ -1,6 +1,7 @@
 //! The server: TLS and HTTP framing, the grammar of the target, limits and the deadline. All else of a request is read
 //! in components or behind the gate.
 
+mod answering;
 mod bare;
 mod connection;
 mod connections;

@@ -1,14 +1,16 @@
-//! Writes records in groups: whatever waits when the last write returned goes out in the next one.
+//! Appends records to the log.
 //!
-//! A thread of its own writes, so that a sink that hangs holds up no request beyond its budget; a sink that fails, or
-//! falls behind by more than [`QUEUE_LIMIT`], refuses requests.
+//! A request writes its own record where the log is a plain file that nobody else is writing to: handing it to a thread
+//! and waiting for that costs twice the write. Otherwise a thread writes, in groups: whatever waits when its last
+//! write returned goes out in the next one. So a sink that hangs (a pipe, a slow disk, an fsync for every group) holds
+//! up no request beyond its budget; one that fails, or falls behind by more than [`QUEUE_LIMIT`], refuses requests.
 
 use super::record::{Line, rfc3339};
+use super::sink::Sink;
 use crate::config::Fsync;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
@@ -18,6 +20,10 @@ use tokio::sync::oneshot;
 const QUEUE_LIMIT: usize = 8 * 1024 * 1024;
 /// Between two fsyncs, and between two looks whether the file was moved away.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// A write that takes longer than this shows that the disk is slow, ...
+const SLOW: Duration = Duration::from_millis(25);
+/// ... and leaves the log to the thread for this long.
+const SLOW_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a record isn't written. The request that it is for must be refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +55,8 @@ pub struct AuditLog {
 struct Shared {
     queue: Mutex<Queue>,
     filled: Condvar,
+    writer: Mutex<Writer>,
+    state: State,
 }
 
 #[derive(Default)]
@@ -57,15 +65,66 @@ struct Queue {
     waiting: Vec<oneshot::Sender<Result<(), AuditError>>>,
     idle: bool,
     closed: bool,
+}
+
+/// What is known of the sink, without waiting for who writes.
+struct State {
+    opened: Instant,
     /// The last write failed.
-    failing: bool,
-    /// Since when the thread is in a write.
-    writing: Option<Instant>,
+    failing: AtomicBool,
+    /// Since when somebody is in a write, in microseconds after `opened` and at least 1; 0 for nobody.
+    writing: AtomicU64,
+    /// Until when only the thread writes, in microseconds after `opened`.
+    thread_until: AtomicU64,
+}
+
+impl State {
+    fn now(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
+    }
+
+    fn is_writable(&self) -> bool {
+        let since = self.writing.load(Ordering::Relaxed);
+        let hangs = since != 0 && self.now().saturating_sub(since) >= INTERVAL.as_micros() as u64;
+        !hangs && !self.failing.load(Ordering::Relaxed)
+    }
 }
 
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes on the caller's thread, where that ends soon: to a plain file that nobody else is writing to and that
+    /// wasn't slow lately. `None` leaves it to the thread.
+    fn write_here(&self, record: &[u8]) -> Option<Result<(), AuditError>> {
+        if self.state.thread_until.load(Ordering::Relaxed) > self.state.now() {
+            return None;
+        }
+        let mut writer = self.writer.try_lock().ok()?;
+        let here = writer.sink.is_plain && writer.fsync != Fsync::Group && !writer.closed;
+        here.then(|| self.write(&mut writer, record, 1))
+    }
+
+    fn write(&self, writer: &mut Writer, bytes: &[u8], requests: usize) -> Result<(), AuditError> {
+        let state = &self.state;
+        let begun = state.now();
+        state.writing.store(begun, Ordering::Relaxed);
+        let result = writer.write(bytes);
+        state.failing.store(result.is_err(), Ordering::Relaxed);
+        state.writing.store(0, Ordering::Relaxed);
+        let ended = state.now();
+        if Duration::from_micros(ended - begun) > SLOW {
+            state.thread_until.store(ended + SLOW_PAUSE.as_micros() as u64, Ordering::Relaxed);
+        }
+        if let Err(error) = &result {
+            tracing::error!(%error, requests, "requests are refused");
+        }
+        result
     }
 }
 
@@ -73,22 +132,31 @@ impl AuditLog {
     /// Opens the file for appending (mode 0600 when it is new) and starts the writing thread.
     pub fn open(path: &Path, fsync: Fsync) -> Result<AuditLog, AuditError> {
         let sink = Sink::open(path).map_err(|error| sink_error(path, &error))?;
-        let shared = Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new() });
-        let writer = Writer {
-            sink,
-            fsync,
-            shared: shared.clone(),
-            synced: true,
-            syncing: None,
-            looked: Instant::now(),
+        let opened = Instant::now();
+        let writer = Writer { sink, fsync, synced: true, syncing: None, looked: opened, closed: false };
+        let state = State {
+            opened,
+            failing: AtomicBool::new(false),
+            writing: AtomicU64::new(0),
+            thread_until: AtomicU64::new(0),
         };
-        let thread = thread::Builder::new().name("audit".into()).spawn(move || writer.run());
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            writer: Mutex::new(writer),
+            state,
+        });
+        let of_thread = shared.clone();
+        let thread = thread::Builder::new().name("audit".into()).spawn(move || of_thread.run());
         let thread = thread.map_err(|error| sink_error(path, &error))?;
         Ok(AuditLog { shared, thread: Mutex::new(Some(thread)) })
     }
 
     /// Appends `record` (whole lines) and waits until it is written, and synced where that is configured.
     pub async fn write(&self, record: &str) -> Result<(), AuditError> {
+        if let Some(result) = self.shared.write_here(record.as_bytes()) {
+            return result;
+        }
         let (done, written) = oneshot::channel();
         {
             let mut queue = self.shared.queue();
@@ -109,8 +177,7 @@ impl AuditLog {
 
     /// Whether records can be written, as far as is known: the last write succeeded, and none hangs.
     pub fn is_writable(&self) -> bool {
-        let queue = self.shared.queue();
-        !queue.failing && queue.writing.is_none_or(|since| since.elapsed() < INTERVAL)
+        self.shared.state.is_writable()
     }
 
     /// Writes and syncs what waits, and ends the thread.
@@ -129,45 +196,15 @@ impl Drop for AuditLog {
     }
 }
 
-struct Writer {
-    sink: Sink,
-    fsync: Fsync,
-    shared: Arc<Shared>,
-    synced: bool,
-    syncing: Option<JoinHandle<io::Result<()>>>,
-    looked: Instant,
-}
-
-impl Writer {
-    fn run(mut self) {
+impl Shared {
+    /// The thread: writes what waits, and looks after the file once a second.
+    fn run(&self) {
         let (mut bytes, mut waiting) = (Vec::new(), Vec::new());
         loop {
-            let closed = {
-                let mut queue = self.shared.queue();
-                while queue.bytes.is_empty() && !queue.closed {
-                    queue.idle = true;
-                    let (next, timeout) = self
-                        .shared
-                        .filled
-                        .wait_timeout(queue, INTERVAL)
-                        .unwrap_or_else(PoisonError::into_inner);
-                    queue = next;
-                    if timeout.timed_out() {
-                        break;
-                    }
-                }
-                queue.idle = false;
-                std::mem::swap(&mut queue.bytes, &mut bytes);
-                std::mem::swap(&mut queue.waiting, &mut waiting);
-                queue.writing = (!bytes.is_empty()).then(Instant::now);
-                queue.closed && bytes.is_empty()
-            };
+            let closed = self.wait(&mut bytes, &mut waiting);
+            let mut writer = self.writer();
             if !bytes.is_empty() {
-                let result = self.write(&bytes);
-                self.wrote(result.is_ok());
-                if let Err(error) = &result {
-                    tracing::error!(%error, requests = waiting.len(), "requests are refused");
-                }
+                let result = self.write(&mut writer, &bytes, waiting.len());
                 for done in waiting.drain(..) {
                     // A request that is gone doesn't wait any more.
                     let _ = done.send(result.clone());
@@ -175,8 +212,9 @@ impl Writer {
                 bytes.clear();
                 bytes.shrink_to(1024 * 1024);
             }
-            if closed || self.looked.elapsed() >= INTERVAL {
-                self.look(closed);
+            if closed || writer.looked.elapsed() >= INTERVAL {
+                writer.look(closed);
+                self.try_again(&mut writer);
             }
             if closed {
                 return;
@@ -184,26 +222,49 @@ impl Writer {
         }
     }
 
-    fn wrote(&self, succeeded: bool) {
-        let mut queue = self.shared.queue();
-        queue.failing = !succeeded;
-        queue.writing = None;
+    /// Waits for records, or for a second. Gives whether the log is closed and nothing is left.
+    fn wait(&self, bytes: &mut Vec<u8>, waiting: &mut Vec<oneshot::Sender<Result<(), AuditError>>>) -> bool {
+        let mut queue = self.queue();
+        while queue.bytes.is_empty() && !queue.closed {
+            queue.idle = true;
+            let (next, timeout) =
+                self.filled.wait_timeout(queue, INTERVAL).unwrap_or_else(PoisonError::into_inner);
+            queue = next;
+            if timeout.timed_out() {
+                break;
+            }
+        }
+        queue.idle = false;
+        std::mem::swap(&mut queue.bytes, bytes);
+        std::mem::swap(&mut queue.waiting, waiting);
+        queue.closed && bytes.is_empty()
     }
 
     /// While nobody asks, because `/ping` says that records can't be written, a failed sink is tried again from here.
-    fn try_again(&mut self) {
-        if !self.shared.queue().failing {
+    fn try_again(&self, writer: &mut Writer) {
+        if !self.state.failing.load(Ordering::Relaxed) {
             return;
         }
         let mut line = Line::start();
         line.text("type", "audit-log-mended");
         line.text("time", &rfc3339(SystemTime::now()));
-        if self.write(line.finish().as_bytes()).is_ok() {
-            self.wrote(true);
-            tracing::info!(path = %self.sink.path.display(), "the audit log can be written again");
+        if writer.write(line.finish().as_bytes()).is_ok() {
+            self.state.failing.store(false, Ordering::Relaxed);
+            tracing::info!(path = %writer.sink.path.display(), "the audit log can be written again");
         }
     }
+}
 
+struct Writer {
+    sink: Sink,
+    fsync: Fsync,
+    synced: bool,
+    syncing: Option<JoinHandle<io::Result<()>>>,
+    looked: Instant,
+    closed: bool,
+}
+
+impl Writer {
     fn write(&mut self, bytes: &[u8]) -> Result<(), AuditError> {
         let result = self.sink.append(bytes).and_then(|()| {
             self.synced = false;
@@ -239,6 +300,7 @@ impl Writer {
     /// Once a second and at the end: syncs where that is configured, and follows a file that was rotated away.
     fn look(&mut self, closed: bool) {
         self.looked = Instant::now();
+        self.closed = closed;
         let synced = match self.fsync {
             Fsync::Never => Ok(()),
             Fsync::Interval if !closed => self.sync_beside(),
@@ -255,80 +317,11 @@ impl Writer {
         if let Err(error) = self.sink.reopen_if_moved() {
             tracing::error!(%error, path = %self.sink.path.display(), "can't open the audit log anew; the old file is used");
         }
-        self.try_again();
     }
 }
 
 fn sink_error(path: &Path, error: &io::Error) -> AuditError {
     AuditError::Sink { path: path.display().to_string(), why: error.to_string() }
-}
-
-struct Sink {
-    path: PathBuf,
-    file: File,
-    /// A write ended in the middle of a line.
-    torn: bool,
-}
-
-impl Sink {
-    fn open(path: &Path) -> io::Result<Sink> {
-        let file = open(path)?;
-        // A line that a crash cut short is ended, so that the next record is readable.
-        let torn = ends_torn(path, &file)?;
-        Ok(Sink { path: path.to_owned(), file, torn })
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        // Nobody would ever read what is written to a removed file; a file that was renamed is still read.
-        if self.file.metadata()?.nlink() == 0 {
-            *self = Sink::open(&self.path.clone())?;
-        }
-        if self.torn {
-            self.file.write_all(b"\n")?;
-            self.torn = false;
-        }
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            match self.file.write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => {
-                    rest = &rest[n..];
-                    self.torn = !rest.is_empty();
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn reopen_if_moved(&mut self) -> io::Result<()> {
-        let ours = self.file.metadata()?;
-        let same = match self.path.metadata() {
-            Ok(there) => (there.dev(), there.ino()) == (ours.dev(), ours.ino()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => return Err(error),
-        };
-        if !same {
-            *self = Sink::open(&self.path.clone())?;
-        }
-        Ok(())
-    }
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
-}
-
-fn ends_torn(path: &Path, file: &File) -> io::Result<bool> {
-    use std::os::unix::fs::FileExt;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() || metadata.len() == 0 {
-        return Ok(false);
-    }
-    let mut last = [0];
-    File::open(path)?.read_exact_at(&mut last, metadata.len() - 1)?;
-    Ok(last != *b"\n")
 }
 
 #[cfg(test)]

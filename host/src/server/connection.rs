@@ -108,7 +108,7 @@ impl Connection {
 
     fn service(
         &self,
-    ) -> impl Fn(hyper::Request<hyper::body::Incoming>) -> super::exchange::Answering + Send + Clone + 'static
+    ) -> impl Fn(hyper::Request<hyper::body::Incoming>) -> super::answering::Answering + Send + Clone + 'static
     {
         let exchange = self.exchange.clone();
         let peer =

@@ -1,5 +1,6 @@
 //! One request and its answer.
 
+use super::answering::Answering;
 use super::connection::STREAMS;
 use super::connections::{Connections, Slot};
 use crate::audit::{self, AuditLog, Finished, Tally};
@@ -9,12 +10,10 @@ use crate::proxy::{Answer, Proxy};
 use bytes::Bytes;
 use holdfast_gate::target::{Target, TargetFault};
 use holdfast_gate::{ErrorName, Refusal};
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
@@ -55,45 +54,29 @@ pub struct Peer {
 /// are counted here too.
 const MOST_IN_SERVICE: usize = 2 * STREAMS as usize;
 
-type Response = http::Response<Full<Bytes>>;
-
-/// The future of an answer; a request always has one.
-pub type Answering = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+/// A response with its whole body.
+pub(super) type Response = http::Response<Full<Bytes>>;
 
 impl Exchange {
     /// Answers one request.
     pub fn answer(self: Arc<Self>, request: hyper::Request<Incoming>, peer: Arc<Peer>) -> Answering {
-        Box::pin(async move {
-            let activity = peer.slot.activity.clone();
-            let busy = activity.begin();
-            if activity.in_service() > MOST_IN_SERVICE {
-                return Ok(response(Answer::refusal(&Refusal::new(
+        let activity = peer.slot.activity.clone();
+        let busy = activity.begin();
+        let too_many = activity.in_service() > MOST_IN_SERVICE;
+        let work = async move {
+            let _busy = busy;
+            if too_many {
+                return Answer::refusal(&Refusal::new(
                     ErrorName::Throttling,
                     "too many requests at once on one connection; try again",
-                ))));
+                ));
             }
-            // A task of its own: a client that goes away ends the connection's future, but an operation that was
-            // begun is recorded all the same. And a panic is this request's 500, and no other's (checklist T8).
-            let answering = tokio::spawn(async move {
-                let _busy = busy;
-                let start = Instant::now();
-                let answer = self.route(request, &peer, start).await;
-                self.metrics.answered(answer.status, answer.error, start.elapsed());
-                answer
-            });
-            let answer = answering.await.unwrap_or_else(|_| {
-                tracing::error!("a request panicked the host; it is refused");
-                Answer::refusal(&Refusal::new(
-                    ErrorName::Internal,
-                    "the request could not be processed; see the proxy's log",
-                ))
-            });
-            let mut response = response(answer);
-            if activity.is_closing() {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok(response)
-        })
+            let start = Instant::now();
+            let answer = self.route(request, &peer, start).await;
+            self.metrics.answered(answer.status, answer.error, start.elapsed());
+            answer
+        };
+        Answering::new(work, activity)
     }
 
     async fn route(&self, request: hyper::Request<Incoming>, peer: &Peer, start: Instant) -> Answer {
@@ -240,7 +223,8 @@ fn refusal(fault: TargetFault) -> Refusal {
     Refusal::with(ErrorName::InvalidUriPath, fault.to_string())
 }
 
-fn response(answer: Answer) -> Response {
+/// An answer as HTTP has it.
+pub(super) fn response(answer: Answer) -> Response {
     let mut response = http::Response::new(Full::new(Bytes::from(answer.body)));
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -1,4 +1,5 @@
 use super::*;
+use std::os::unix::fs::MetadataExt as _;
 
 fn lines(path: &Path) -> Vec<String> {
     std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
