@@ -197,6 +197,48 @@ fn t9_idle_connections_of_known_clients_are_closed_later_than_strangers() {
 }
 
 #[test]
+fn t9_bodies_that_never_come_hold_up_nobody_whose_body_comes() {
+    const SILENT: usize = 1_100;
+    if !may_open(SILENT as u64 + 500) {
+        return;
+    }
+    let host = Setup::new().limit("budget", "10s").start();
+    let honest = signed(&host);
+    let (head, body) = honest.split_at(honest.iter().position(|byte| *byte == b'{').unwrap());
+    let mut known = host.raw();
+    known.exchange(&honest).ok();
+    known.write(head);
+    wait_for("its head to be read", || (host.metric(&["holdfast_bodies_awaited"]) == 1).then_some(()));
+    // Who knows the access key id, which is no secret, can write a head that passes whatever needs no body.
+    let mut forged = HandMade::new(&host, "/keys/demo/encrypt", "x".repeat(100));
+    forged.credential.secret = "A".repeat(43);
+    let forged = forged.sign().bytes();
+    let mut silent: Vec<Raw> = Vec::with_capacity(SILENT);
+    for _ in 0..SILENT {
+        let mut raw = host.raw();
+        raw.write(&forged[..forged.len() - 100]);
+        silent.push(raw);
+    }
+    wait_for("all heads to be read", || {
+        (host.metric(&["holdfast_bodies_given_up_total"]) as usize == SILENT + 1 - 1024).then_some(())
+    });
+    host.raw().exchange(&honest).ok();
+    let mut stranger = host.raw();
+    stranger.write(head);
+    // As another packet, and after whatever else the host has to read.
+    assert_eq!(host.metric(&["holdfast_bodies_awaited"]), 1024);
+    stranger.write(body);
+    stranger.reply().ok();
+    // A client that was authenticated before isn't the one to make room, however long it takes.
+    known.write(body);
+    known.reply().ok();
+    // The oldest of the others did.
+    silent[0].reply().refused(429, "ThrottlingException");
+    let (took, rest) = silent[0].until_closed();
+    assert!(rest.is_empty() && took < SOON, "{took:?}");
+}
+
+#[test]
 fn t9_refused_requests_leave_no_memory_behind() {
     const ROUNDS: usize = 300;
     let mut host = patient().start();

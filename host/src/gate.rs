@@ -18,7 +18,7 @@ pub use authenticator::Authenticator;
 pub use grant::Grant;
 pub use key_store::{Credentials, KeyStore, KeyStores};
 pub use received::ReceivedBody;
-pub use request::{Head, Request};
+pub use request::{Expecting, Head, Request};
 pub use trace::{Decided, Trace};
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -76,6 +76,15 @@ pub fn text(exchange: &Exchange) -> String {
     line(&mut out, "holdfast_connections_evicted_total", "", load(&exchange.connections.evicted));
     head(&mut out, "holdfast_connections_turned_away_total", "counter", "Connections refused at the limit.");
     line(&mut out, "holdfast_connections_turned_away_total", "", load(&exchange.connections.turned_away));
+    head(&mut out, "holdfast_bodies_awaited", "gauge", "Requests whose body is still to come.");
+    line(&mut out, "holdfast_bodies_awaited", "", exchange.waiting.taken() as u64);
+    head(
+        &mut out,
+        "holdfast_bodies_given_up_total",
+        "counter",
+        "Waits for a body that made room for others.",
+    );
+    line(&mut out, "holdfast_bodies_given_up_total", "", load(&exchange.waiting.given_up));
     head(&mut out, "holdfast_component_failures_total", "counter", "Sandbox failures by component and kind.");
     failures(&mut out, "sigv4", exchange.authenticator.digest(), &exchange.authenticator.failures);
     failures(&mut out, "proxy", exchange.proxy.digest(), &exchange.proxy.failures);

@@ -14,7 +14,7 @@ use crate::policy::{self, ComponentPolicy, Policy};
 use crate::proxy::Proxy;
 use crate::rate::RateLimiter;
 use crate::sandbox::{CompiledCache, LoadError, Ticker, digest};
-use crate::server::{Connections, Exchange};
+use crate::server::{Connections, Exchange, WaitingRoom};
 use holdfast_keystore::KeystoreFile;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,6 +96,7 @@ impl Runtime {
             tally: Tally::default(),
             metrics: Metrics::default(),
             connections: Arc::new(Connections::default()),
+            waiting: WaitingRoom::default(),
             body_limit: limits.body_bytes,
             budget: limits.budget,
         };

@@ -8,10 +8,12 @@ mod connections;
 mod exchange;
 pub mod metrics;
 mod tls;
+mod waiting;
 
 pub use connections::Connections;
 pub use exchange::Exchange;
 pub use tls::{TlsError, acceptor};
+pub use waiting::WaitingRoom;
 
 use crate::config::Limits;
 use connection::Connection;

@@ -1,5 +1,8 @@
 //! The body of a request, on its way.
 
+use bytes::BytesMut;
+use holdfast_gate::{ErrorName, Refusal};
+use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -23,6 +26,34 @@ impl ReceivedBody {
     pub fn new(body: Incoming, version: http::Version, limit: usize) -> ReceivedBody {
         ReceivedBody { body: Some(body), drains: version == http::Version::HTTP_2, limit }
     }
+
+    /// All of it, refused before it is read when its length says that it is too long.
+    pub async fn whole(mut self) -> Result<BytesMut, Refusal> {
+        let announced = self.size_hint().lower();
+        if announced > self.limit as u64 {
+            return Err(too_long(self.limit));
+        }
+        let mut bytes = BytesMut::with_capacity(usize::try_from(announced).unwrap_or(0));
+        while let Some(frame) = self.frame().await {
+            let frame = frame.map_err(|_| {
+                Refusal::new(ErrorName::Validation, "the body ended early or could not be read")
+            })?;
+            // Trailers are no part of what is signed, and nobody asks for them.
+            let Ok(data) = frame.into_data() else { continue };
+            if bytes.len() + data.len() > self.limit {
+                return Err(too_long(self.limit));
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok(bytes)
+    }
+}
+
+fn too_long(limit: usize) -> Refusal {
+    Refusal::with(
+        ErrorName::UnsupportedOperation,
+        format!("the body is longer than the {limit} bytes that this proxy takes"),
+    )
 }
 
 impl Body for ReceivedBody {
@@ -59,7 +90,6 @@ impl Drop for ReceivedBody {
 }
 
 async fn drain(mut body: Incoming, limit: usize) {
-    use http_body_util::BodyExt;
     let mut left = limit;
     while let Some(Ok(frame)) = body.frame().await {
         let length = frame.data_ref().map_or(0, bytes::Bytes::len);

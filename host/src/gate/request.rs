@@ -2,17 +2,14 @@
 
 use super::admission::Admission;
 use super::authenticator::Authenticator;
-use super::key_store::KeyStore;
-use super::received::ReceivedBody;
+use super::key_store::{Credential, KeyStore};
 use super::trace::Trace;
 use bytes::BytesMut;
 use holdfast_gate::body::Body;
-use holdfast_gate::sigv4::{AuthenticationFault, Headers, check_head};
+use holdfast_gate::sigv4::{AuthenticationFault, CheckedHead, Headers, check_head};
 use holdfast_gate::target::{Call, Target};
 use holdfast_gate::{ErrorName, Refusal};
 use http::HeaderMap;
-use http_body_util::BodyExt;
-use hyper::body::Body as _;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -28,51 +25,77 @@ pub struct Head {
     pub tls_peer: Option<Arc<str>>,
 }
 
-/// A head, its body still on the wire, and the key store that the path names.
+/// A head that was read and passed the cheap checks, so that its body is worth waiting for. Made only by
+/// [`Request::open`].
+pub struct Expecting {
+    head: Head,
+    store: Arc<KeyStore>,
+    access_key_id: String,
+    credential: Arc<Credential>,
+    checked: CheckedHead,
+}
+
+/// A request as far as it was read. What authentication found shows when it is admitted.
 pub struct Request {
     head: Head,
-    body: ReceivedBody,
     store: Arc<KeyStore>,
-    authenticator: Arc<Authenticator>,
-    body_limit: usize,
+    authenticated: Result<Authenticated, Fault>,
+}
+
+struct Authenticated {
+    access_key_id: String,
+    body: BytesMut,
+}
+
+/// Why there is nothing to admit.
+enum Fault {
+    Authentication(AuthenticationFault),
+    Other(Refusal),
+}
+
+impl From<AuthenticationFault> for Fault {
+    fn from(fault: AuthenticationFault) -> Fault {
+        Fault::Authentication(fault)
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Fault {
+        Fault::Other(refusal)
+    }
 }
 
 impl Request {
-    /// From the server, which has checked the path's grammar and found the key store.
-    pub fn new(
+    /// From the server, which has checked the path's grammar and found the key store. Makes the cheap checks on the head at
+    /// `now`, in seconds since 1970; where one of them fails the body needn't be read, and the request is as whole as it gets.
+    pub async fn open(
         head: Head,
-        body: ReceivedBody,
         store: Arc<KeyStore>,
-        authenticator: Arc<Authenticator>,
-        body_limit: usize,
-    ) -> Request {
-        Request { head, body, store, authenticator, body_limit }
+        authenticator: &Authenticator,
+        now: u64,
+    ) -> Result<Expecting, Request> {
+        match check(&head, &store, authenticator, now).await {
+            Ok((access_key_id, credential, checked)) => {
+                Ok(Expecting { head, store, access_key_id, credential, checked })
+            }
+            Err(fault) => Err(Request { head, store, authenticated: Err(fault) }),
+        }
     }
 
-    /// Authenticates: the cheap checks on the head, then the body's hash and the signature. Only then is the body
-    /// read as JSON. Gives the admission and the body's text.
+    /// Only a request with a good signature is admitted; only now is its body read as JSON. Gives the admission and the
+    /// body's text.
     pub async fn admit(self, trace: &mut Trace) -> Result<(Admission, String), Refusal> {
-        let Request { head, body, store, authenticator, body_limit } = self;
-        let claim = match authenticator.claim(&head).await? {
-            Ok(claim) => claim,
-            Err(fault) => return Err(unauthenticated(trace, fault)),
+        let Request { head, store, authenticated } = self;
+        let Authenticated { access_key_id, body } = match authenticated {
+            Ok(authenticated) => authenticated,
+            Err(Fault::Other(refusal)) => return Err(refusal),
+            Err(Fault::Authentication(fault)) => {
+                trace.authentication_fault = Some(fault);
+                return Err(Refusal::new(ErrorName::AuthenticationFailed, fault.message()));
+            }
         };
-        let headers = Headers::new(head.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes())).collect());
-        let checked =
-            check_head(head.method.as_str(), &head.path, &headers, &claim, trace.time, &store.regions)
-                .map_err(|fault| unauthenticated(trace, fault))?;
-        let Some(credential) = store.credentials.get(&claim.access_key_id) else {
-            return Err(unauthenticated(trace, AuthenticationFault::AccessKeyId));
-        };
-        let bytes = read_body(body, body_limit).await?;
-        let key = credential.signing_key(checked.date(), checked.region());
-        checked
-            .verify(&Sha256::digest(&bytes).into(), &key)
-            .map_err(|fault| unauthenticated(trace, fault))?;
-        trace.access_key_id = Some(claim.access_key_id.clone());
-
-        let call = Target::parse(&head.path).ok().and_then(|target| target.call());
-        let call = call.ok_or(Refusal::new(ErrorName::InvalidUriPath, "no such API"))?;
+        trace.access_key_id = Some(access_key_id.clone());
+        let call = called(&head)?;
         if let Call::Key { key_id, operation } = call {
             trace.key_id = Some(key_id.to_owned());
             trace.operation = Some(operation);
@@ -83,43 +106,46 @@ impl Request {
                 "more requests than this key store's rate_limit; raise it or spread them over time",
             ));
         }
-        let read = Body::read(&bytes, call)?;
+        let read = Body::read(&body, call)?;
         trace.metadata = Some(read.metadata);
-        let text = String::from_utf8(bytes.into())
+        let text = String::from_utf8(body.into())
             .map_err(|_| Refusal::new(ErrorName::Validation, "the body is not UTF-8"))?;
-        let admission = Admission::new(store, claim.access_key_id, head.tls_peer, read.inputs);
+        let admission = Admission::new(store, access_key_id, head.tls_peer, read.inputs);
         Ok((admission, text))
     }
 }
 
-fn unauthenticated(trace: &mut Trace, fault: AuthenticationFault) -> Refusal {
-    trace.authentication_fault = Some(fault);
-    Refusal::new(ErrorName::AuthenticationFailed, fault.message())
+impl Expecting {
+    /// The request with the body that came, or with why none did. Compares the signature.
+    pub fn complete(self, body: Result<BytesMut, Refusal>) -> Request {
+        let Expecting { head, store, access_key_id, credential, checked } = self;
+        let verified = |body: BytesMut| {
+            let key = credential.signing_key(checked.date(), checked.region());
+            checked.verify(&Sha256::digest(&body).into(), &key)?;
+            Ok(Authenticated { access_key_id, body })
+        };
+        Request { head, store, authenticated: body.map_err(Fault::Other).and_then(verified) }
+    }
 }
 
-/// The whole body, refused before it is read when its length says that it is too long.
-async fn read_body(mut body: ReceivedBody, limit: usize) -> Result<BytesMut, Refusal> {
-    let announced = body.size_hint().lower();
-    if announced > limit as u64 {
-        return Err(too_long(limit));
-    }
-    let mut bytes = BytesMut::with_capacity(usize::try_from(announced).unwrap_or(0));
-    while let Some(frame) = body.frame().await {
-        let frame = frame
-            .map_err(|_| Refusal::new(ErrorName::Validation, "the body ended early or could not be read"))?;
-        // Trailers are no part of what is signed, and nobody asks for them.
-        let Ok(data) = frame.into_data() else { continue };
-        if bytes.len() + data.len() > limit {
-            return Err(too_long(limit));
-        }
-        bytes.extend_from_slice(&data);
-    }
-    Ok(bytes)
+async fn check(
+    head: &Head,
+    store: &KeyStore,
+    authenticator: &Authenticator,
+    now: u64,
+) -> Result<(String, Arc<Credential>, CheckedHead), Fault> {
+    // What is no call needs no authentication to be refused: the proxy component says how.
+    called(head)?;
+    let claim = authenticator.claim(head).await??;
+    let headers = Headers::new(head.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes())).collect());
+    let checked = check_head(head.method.as_str(), &head.path, &headers, &claim, now, &store.regions)?;
+    let credential = store.credentials.get(&claim.access_key_id).ok_or(AuthenticationFault::AccessKeyId)?;
+    Ok((claim.access_key_id, credential, checked))
 }
 
-fn too_long(limit: usize) -> Refusal {
-    Refusal::with(
-        ErrorName::UnsupportedOperation,
-        format!("the body is longer than the {limit} bytes that this proxy takes"),
-    )
+/// What the path calls by POST.
+fn called(head: &Head) -> Result<Call<'_>, Refusal> {
+    let call = Target::parse(&head.path).ok().and_then(|target| target.call());
+    call.filter(|_| head.method == http::Method::POST)
+        .ok_or(Refusal::new(ErrorName::InvalidUriPath, "no such API"))
 }

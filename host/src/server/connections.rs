@@ -95,7 +95,7 @@ impl Drop for Slot {
 }
 
 impl Activity {
-    fn new() -> Activity {
+    pub(super) fn new() -> Activity {
         Activity {
             start: Instant::now(),
             busy: AtomicUsize::new(0),
@@ -146,8 +146,13 @@ impl Activity {
         self.busy.load(Ordering::Relaxed)
     }
 
+    /// Whether no request on it was authenticated yet.
+    pub fn is_stranger(&self) -> bool {
+        !self.known.load(Ordering::Relaxed)
+    }
+
     fn is_idle_stranger(&self) -> bool {
-        !self.known.load(Ordering::Relaxed) && self.busy.load(Ordering::Relaxed) == 0
+        self.is_stranger() && self.busy.load(Ordering::Relaxed) == 0
     }
 
     /// Milliseconds until it is to be closed for doing nothing, if nothing happens; `None` when they are over.

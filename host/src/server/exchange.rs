@@ -3,6 +3,7 @@
 use super::answering::Answering;
 use super::connection::STREAMS;
 use super::connections::{Connections, Slot};
+use super::waiting::WaitingRoom;
 use crate::audit::{self, AuditLog, Finished, Tally};
 use crate::gate::{Authenticator, Head, KeyStore, KeyStores, ReceivedBody, Request, Trace, unix_time};
 use crate::metrics::Metrics;
@@ -34,6 +35,8 @@ pub struct Exchange {
     pub metrics: Metrics,
     /// The open connections.
     pub connections: Arc<Connections>,
+    /// Requests whose body is still to come.
+    pub waiting: WaitingRoom,
     /// Of a body, in bytes.
     pub body_limit: usize,
     /// From a whole head to the answer.
@@ -108,11 +111,32 @@ impl Exchange {
         let tail = target.tail.to_owned();
         let head =
             Head { method: parts.method, path, headers: parts.headers, tls_peer: peer.certificate.clone() };
-        let request = Request::new(head, body, store.clone(), self.authenticator.clone(), self.body_limit);
         let trace = Trace::new(unix_time());
         let deadline = start + self.budget;
+        let received = self.receive(head, body, store, peer, trace.time);
+        let Ok(request) = tokio::time::timeout_at(deadline, received).await else {
+            return Answer::refusal(&Refusal::new(
+                ErrorName::DependencyTimeout,
+                "the request's body took longer than this proxy's budget",
+            ));
+        };
         let (answer, trace) = self.proxy.answer(&method, &tail, request, trace, deadline).await;
         self.finish(answer, trace, store, peer, start).await
+    }
+
+    /// Checks the head and waits for the body, both before a proxy instance is taken.
+    async fn receive(
+        &self,
+        head: Head,
+        body: ReceivedBody,
+        store: &Arc<KeyStore>,
+        peer: &Peer,
+        now: u64,
+    ) -> Request {
+        match Request::open(head, store.clone(), &self.authenticator, now).await {
+            Ok(expecting) => expecting.complete(self.waiting.body(&peer.slot.activity, body.whole()).await),
+            Err(refused) => refused,
+        }
     }
 
     /// Records the request; without a record there is no answer but a refusal.
