@@ -8,6 +8,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod gate;
+pub mod log;
 pub mod metrics;
 pub mod policy;
 pub mod proxy;

@@ -56,6 +56,24 @@ fn l1_a_full_sink_refuses_every_request_and_says_why() {
 }
 
 #[test]
+fn l1_requests_cannot_flood_the_log() {
+    let mut host = Setup::new().limit("budget", "1s").audit("/dev/full").start();
+    let mut client = host.client();
+    let refused = 60;
+    (0..refused).for_each(|_| is_refused(&mut client));
+    assert_eq!(unrecorded(&host), refused);
+    host.terminate();
+    host.wait();
+    let log = host.log();
+    let written = log.lines().filter(|line| line.contains("requests are refused") && line.contains("ERROR"));
+    let written = written.count() as u64;
+    let left_out =
+        log.lines().filter_map(|line| line.split_once("left_out=")?.1.split(' ').next()?.parse().ok());
+    let left_out: u64 = left_out.sum();
+    assert!(written < refused && left_out > 0 && written + left_out >= refused, "{log}");
+}
+
+#[test]
 fn l1_a_sink_that_hangs_refuses_within_the_budget_and_is_used_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.fifo");

@@ -3,12 +3,12 @@
 use super::{CommandError, Output};
 use crate::cli::ConfigFile;
 use crate::config::{Config, Transport};
+use crate::log::{self, LogFormat, Quota};
 use crate::runtime::{self, Runtime};
 use crate::server::{self, Server};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
 use wasmtime::PoolingAllocationConfig;
 
 /// `holdfast serve`.
@@ -32,18 +32,9 @@ pub struct Arguments {
     threads: Option<usize>,
 }
 
-/// The form of log lines.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 /// Runs the command.
 pub fn run(arguments: &Arguments, output: &mut Output) -> Result<(), CommandError> {
-    start_logging(arguments.log);
+    let quota = log::start(arguments.log);
     let config = Config::load(&arguments.config.path())?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -55,13 +46,13 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<(), CommandErro
     let threads =
         arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
     let runtime = builder.worker_threads(threads.max(2)).enable_all().build()?;
-    let result = runtime.block_on(serve(&config, output));
+    let result = runtime.block_on(serve(&config, &quota, output));
     // What is still blocked in the system (a sink that hangs) doesn't keep the process.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(config: &Config, output: &mut Output) -> Result<(), CommandError> {
+async fn serve(config: &Config, quota: &Quota, output: &mut Output) -> Result<(), CommandError> {
     // Before anything else, so that no signal kills a half-started host silently.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -84,6 +75,7 @@ async fn serve(config: &Config, output: &mut Output) -> Result<(), CommandError>
     }
     output.line(format_args!("listening on {scheme}://{}", server.address()?))?;
     output.flush()?;
+    tokio::spawn(quota.clone().keep());
     tokio::spawn(runtime::keep_checking(exchange.clone()));
     tokio::spawn(runtime::keep_tallying(exchange.clone()));
     tokio::spawn(runtime::keep_reloading(assembled));
@@ -99,6 +91,7 @@ async fn serve(config: &Config, output: &mut Output) -> Result<(), CommandError>
         _ = interrupt.recv() => tracing::warn!("a second signal: ending at once"),
     }
     runtime::finish(&exchange).await;
+    quota.tell();
     tracing::info!("stopped");
     Ok(())
 }
@@ -109,15 +102,6 @@ fn give_memory_back() {
     // SAFETY: malloc_trim has no preconditions; it only releases what is free.
     unsafe {
         libc::malloc_trim(0);
-    }
-}
-
-fn start_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
-        LogFormat::Json => builder.json().init(),
     }
 }
 
