@@ -27,6 +27,11 @@ const HOST_STACK: usize = 256 * 1024;
 /// Core instances of one component: its module, and the small ones that join it to its imports.
 const CORE_INSTANCES: u32 = 8;
 
+/// Of a memory that an instance leaves behind, in bytes, what is cleared by writing it; what lies beyond is given back to
+/// the system. Our components start with 64 and 128 KiB and seldom grow. To clear all of that costs less than to ask the
+/// kernel which pages were written (8 us less of 139 a request, measured with two threads).
+const KEPT: usize = 256 * 1024;
+
 /// Resources that a component holds at a time: a proxy has three kinds, one of each, and no use for more.
 const HANDLES: usize = 64;
 
@@ -66,10 +71,10 @@ impl Sandbox {
             .max_memories_per_component(1)
             .max_tables_per_component(4)
             .max_memory_size(size.memory)
-            .linear_memory_keep_resident(size.memory)
+            .linear_memory_keep_resident(KEPT)
             .table_keep_resident(64 * 1024)
             .max_unused_warm_slots(size.instances)
-            .pagemap_scan(Enabled::Auto);
+            .pagemap_scan(Enabled::No);
         let mut config = Config::new();
         config
             .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))

@@ -36,10 +36,11 @@ pub fn product() -> Vec<Component> {
         memory: Some(memory),
     };
     vec![
-        // Reads one head, of 16 KiB at most as the host has it by default.
-        component("sigv4", Memory { stack: 16 * KIB, initial: Some(128 * KIB), max: Some(1024 * KIB) }),
+        // Reads one head, of 16 KiB at most as the host has it by default. The host clears all of an initial memory after
+        // each request, so there is no more of it than is usually needed.
+        component("sigv4", Memory { stack: 16 * KIB, initial: Some(64 * KIB), max: Some(1024 * KIB) }),
         // Holds a body and what becomes of it: 64 KiB by default, usually a tenth of that.
-        component("proxy", Memory { stack: 16 * KIB, initial: Some(320 * KIB), max: Some(4096 * KIB) }),
+        component("proxy", Memory { stack: 16 * KIB, initial: Some(128 * KIB), max: Some(4096 * KIB) }),
         // Cedar recurses, and its needs follow from the policy.
         component("policy-cedar", Memory { stack: 1024 * KIB, initial: None, max: None }),
     ]
