@@ -4,20 +4,25 @@
 mod support;
 
 use holdfast_pkcs11::module::{KeyTemplate, Module};
-use holdfast_pkcs11::quirks::Quirks;
-use holdfast_pkcs11::request::Iv;
+use holdfast_pkcs11::{Iv, Quirks};
 use holdfast_secret::Secret;
 use std::time::Instant;
 
 fn main() {
     let Some((_tokens, path)) = support::process_tokens(&["hot"]) else { return };
     let module = Module::load(&path, true).unwrap();
-    let slot = module.slots().unwrap().into_iter().find(|slot| module.token_info(*slot).unwrap().label == "hot").unwrap();
+    let slot = module
+        .slots()
+        .unwrap()
+        .into_iter()
+        .find(|slot| module.token_info(*slot).unwrap().label == "hot")
+        .unwrap();
     println!("{:?} {:?}", module.token_info(slot).unwrap(), module.aes_gcm_info(slot));
     println!("{:?}", module.has_message_functions());
     let session = module.open_session(slot, true).unwrap();
     module.login(session, &Secret::copy_from(support::PIN.as_bytes())).unwrap();
-    let key = module.create_aes_key(session, &KeyTemplate { label: "k", encrypt: true, decrypt: true }).unwrap();
+    let key =
+        module.create_aes_key(session, &KeyTemplate { label: "k", encrypt: true, decrypt: true }).unwrap();
     println!("{:?}", module.key_attributes(session, key));
     let quirks = Quirks::default();
     let mut iv = Iv::random().unwrap();

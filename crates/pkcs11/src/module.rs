@@ -5,6 +5,7 @@ use cryptoki_sys::*;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::ptr;
+use std::sync::atomic::{AtomicIsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 mod calls;
@@ -25,7 +26,9 @@ pub type SlotId = CK_SLOT_ID;
 #[derive(Debug, thiserror::Error)]
 pub enum ModuleError {
     /// The dynamic loader refused it.
-    #[error("the PKCS#11 module {path} can't be loaded: {reason}; is the path right, and is it for this architecture?")]
+    #[error(
+        "the PKCS#11 module {path} can't be loaded: {reason}; is the path right, and is it for this architecture?"
+    )]
     Load {
         /// The module's path.
         path: PathBuf,
@@ -49,7 +52,9 @@ pub enum ModuleError {
         source: CallError,
     },
     /// Two HSMs use one module and say different things about it.
-    #[error("{path} is configured as safe for threads for one HSM and not for another; say the same for both")]
+    #[error(
+        "{path} is configured as safe for threads for one HSM and not for another; say the same for both"
+    )]
     Threads {
         /// The module's path.
         path: PathBuf,
@@ -64,6 +69,7 @@ pub struct Module {
     list3: Option<&'static CK_FUNCTION_LIST_3_0>,
     /// For modules that aren't safe for threads: one call at a time.
     lock: Option<Mutex<()>>,
+    users: AtomicIsize,
 }
 
 // Modules are called from many threads: they were told so by CKF_OS_LOCKING_OK, or a lock lets one in at a time.
@@ -81,9 +87,7 @@ impl Module {
             };
         }
         let module = Arc::new(open(path, thread_safe)?);
-        module
-            .initialize()
-            .map_err(|source| ModuleError::Initialize { path: path.to_owned(), source })?;
+        module.initialize().map_err(|source| ModuleError::Initialize { path: path.to_owned(), source })?;
         modules.insert(path.to_owned(), Arc::clone(&module));
         Ok(module)
     }
@@ -91,6 +95,16 @@ impl Module {
     /// The module's path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// One more or fewer token of the module is used.
+    pub(crate) fn enlist(&self, change: isize) {
+        self.users.fetch_add(change, Ordering::AcqRel);
+    }
+
+    /// How many tokens of the module are used.
+    pub(crate) fn users(&self) -> isize {
+        self.users.load(Ordering::Acquire)
     }
 
     /// Whether it has the message functions of PKCS#11 3.0.
@@ -156,7 +170,7 @@ fn open(path: &Path, thread_safe: bool) -> Result<Module, ModuleError> {
     let list = unsafe { list.cast_const().as_ref() };
     let list = list.filter(|_| code == CKR_OK).ok_or(foreign("C_GetFunctionList gives no functions"))?;
     let lock = if thread_safe { None } else { Some(Mutex::new(())) };
-    Ok(Module { path: path.to_owned(), list, list3: interface_3(library), lock })
+    Ok(Module { path: path.to_owned(), list, list3: interface_3(library), lock, users: AtomicIsize::new(0) })
 }
 
 /// The functions of 3.0, if the module has them: 3.2 begins with the same.

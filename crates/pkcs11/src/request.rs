@@ -55,6 +55,8 @@ pub enum Operation {
     Encrypt,
     /// Ciphertext and tag to plaintext.
     Decrypt,
+    /// The AES-256 keys on the token, encoded by `wire`.
+    List,
 }
 
 /// An operation with one version of a key.

@@ -85,6 +85,13 @@ impl Module {
         Ok(session)
     }
 
+    /// Whether the module still knows a session, and its device has no error to tell.
+    pub fn session_works(&self, session: SessionHandle) -> Result<bool, CallError> {
+        let mut info = CK_SESSION_INFO::default();
+        call!(self, C_GetSessionInfo(session, &mut info))?;
+        Ok(info.ulDeviceError == 0)
+    }
+
     /// Closes a session.
     pub fn close_session(&self, session: SessionHandle) -> Result<(), CallError> {
         call!(self, C_CloseSession(session))
@@ -145,16 +152,6 @@ impl Module {
             C_GenerateKey(session, &mut mechanism, template.as_mut_ptr(), ulong(template.len()), &mut key)
         )?;
         Ok(key)
-    }
-
-    pub(super) fn create_object(
-        &self,
-        session: SessionHandle,
-        template: &mut [CK_ATTRIBUTE],
-    ) -> Result<ObjectHandle, CallError> {
-        let mut object = 0;
-        call!(self, C_CreateObject(session, template.as_mut_ptr(), ulong(template.len()), &mut object))?;
-        Ok(object)
     }
 
     /// Destroys an object.
@@ -237,11 +234,15 @@ impl Module {
         match encrypt {
             true => call3!(
                 self,
-                C_EncryptMessage(session, parameters, size, aad_at, aad_len, data_at, data_len, out, &mut len)
+                C_EncryptMessage(
+                    session, parameters, size, aad_at, aad_len, data_at, data_len, out, &mut len
+                )
             ),
             false => call3!(
                 self,
-                C_DecryptMessage(session, parameters, size, aad_at, aad_len, data_at, data_len, out, &mut len)
+                C_DecryptMessage(
+                    session, parameters, size, aad_at, aad_len, data_at, data_len, out, &mut len
+                )
             ),
         }?;
         Ok(len as usize)

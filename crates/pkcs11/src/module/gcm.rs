@@ -140,7 +140,8 @@ impl Module {
             }
             _ => CKG_NO_GENERATE,
         };
-        let written = self.message_form(session, key, true, generator, iv.bytes_mut(), tag, aad, plaintext, body)?;
+        let written =
+            self.message_form(session, key, true, generator, iv.bytes_mut(), tag, aad, plaintext, body)?;
         match written == plaintext.len() {
             true => Ok(out),
             false => Err(GcmError::Form("a ciphertext of another length")),
@@ -228,7 +229,8 @@ fn whole(out: Vec<u8>, len: usize) -> Result<Vec<u8>, GcmError> {
 /// Takes the IV out of an output that holds it before or after ciphertext and tag.
 fn split_iv(mut out: Vec<u8>, len: usize, first: bool, iv: &mut Iv) -> Result<Vec<u8>, GcmError> {
     let iv_len = out.len().saturating_sub(len);
-    let made = if first { out.drain(..iv_len).collect::<Vec<u8>>() } else { out.split_off(out.len() - iv_len) };
+    let made =
+        if first { out.drain(..iv_len).collect::<Vec<u8>>() } else { out.split_off(out.len() - iv_len) };
     *iv = Iv::from_slice(&made).ok_or(GcmError::Form("a ciphertext without an IV of 12 or 16 bytes"))?;
     Ok(out)
 }

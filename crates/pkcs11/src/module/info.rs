@@ -128,7 +128,11 @@ fn filled(attribute: &CK_ATTRIBUTE, room: usize) -> usize {
 }
 
 fn date(bytes: &[u8]) -> u32 {
-    std::str::from_utf8(bytes).ok().filter(|text| text.len() == 8).and_then(|text| text.parse().ok()).unwrap_or(0)
+    std::str::from_utf8(bytes)
+        .ok()
+        .filter(|text| text.len() == 8)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0)
 }
 
 fn attribute(kind: CK_ATTRIBUTE_TYPE, value: &mut [u8]) -> CK_ATTRIBUTE {

@@ -2,9 +2,13 @@
 
 #![allow(dead_code)]
 
+use holdfast_pkcs11::module::{KeyTemplate, Module};
+use holdfast_pkcs11::{HsmSettings, Isolation, TokenSelector};
+use holdfast_secret::Secret;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 /// The PIN of every token.
 pub const PIN: &str = "12345678";
@@ -12,7 +16,12 @@ pub const PIN: &str = "12345678";
 /// SoftHSM2's module, if there is one: `HOLDFAST_SOFTHSM2`, or where distributions put it.
 pub fn softhsm2() -> Option<PathBuf> {
     let named = std::env::var_os("HOLDFAST_SOFTHSM2").map(PathBuf::from);
-    let usual = ["/usr/lib/softhsm", "/usr/lib/x86_64-linux-gnu/softhsm", "/usr/lib64/pkcs11", "/usr/local/lib/softhsm"];
+    let usual = [
+        "/usr/lib/softhsm",
+        "/usr/lib/x86_64-linux-gnu/softhsm",
+        "/usr/lib64/pkcs11",
+        "/usr/local/lib/softhsm",
+    ];
     let found = named.into_iter().chain(usual.iter().map(|folder| Path::new(folder).join("libsofthsm2.so")));
     found.into_iter().find(|path| path.exists())
 }
@@ -28,7 +37,10 @@ impl Tokens {
         let tokens = Tokens { folder: tempfile::tempdir().unwrap() };
         let folder = tokens.folder.path().join("tokens");
         std::fs::create_dir(&folder).unwrap();
-        let conf = format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n", folder.display());
+        let conf = format!(
+            "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
+            folder.display()
+        );
         std::fs::write(tokens.conf(), conf).unwrap();
         for label in labels {
             tokens.add(label);
@@ -72,4 +84,38 @@ pub fn process_tokens(labels: &[&str]) -> Option<(&'static Tokens, PathBuf)> {
         tokens
     });
     Some((tokens, module))
+}
+
+/// An HSM in threads, with a test key.
+pub fn in_threads(name: &str, token: &str, module: &Path) -> HsmSettings {
+    let pin = Arc::new(|| Ok(Secret::copy_from(PIN.as_bytes())));
+    HsmSettings {
+        isolation: Isolation::Threads { replaced_at_most: 4 },
+        create_test_key: true,
+        sessions: 8,
+        ..HsmSettings::new(name, module, TokenSelector::Label(token.into()), pin)
+    }
+}
+
+/// Makes a key on a token, from this process.
+pub fn create_key(module: &Path, token: &str, label: &str) {
+    let module = Module::load(module, true).unwrap();
+    let slots = module.slots().unwrap();
+    let slot = slots.into_iter().find(|slot| module.token_info(*slot).unwrap().label == token).unwrap();
+    let session = module.open_session(slot, true).unwrap();
+    // Another session may be logged in already.
+    let _ = module.login(session, &Secret::copy_from(PIN.as_bytes()));
+    module.create_aes_key(session, &KeyTemplate { label, encrypt: true, decrypt: true }).unwrap();
+    module.close_session(session).unwrap();
+}
+
+/// The framing of the specification.
+pub fn frame(aad: &[u8], metadata: &[u8]) -> Vec<u8> {
+    let aad_len = u16::try_from(aad.len()).unwrap().to_be_bytes();
+    [&aad_len, aad, &[u8::try_from(metadata.len()).unwrap()], metadata].concat()
+}
+
+/// In good time.
+pub fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(10)
 }
