@@ -1,0 +1,93 @@
+//! CPU time an encryption of 32 bytes takes: in a loop, in threads with 16 callers at once, in a worker process likewise.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use holdfast_pkcs11::module::Module;
+use holdfast_pkcs11::{Fleet, FleetSettings, HsmSettings, Iv, Quirks};
+use holdfast_secret::Secret;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use support::{PIN, create_key, frame, in_threads, process_tokens};
+
+const ROUNDS: u32 = 200_000;
+const CALLERS: u32 = 16;
+
+/// CPU time of this process and of its children that have ended.
+fn cpu() -> Duration {
+    let of = |who| {
+        // SAFETY: writes one rusage, for which zeros are valid.
+        let usage = unsafe {
+            let mut usage: libc::rusage = std::mem::zeroed();
+            libc::getrusage(who, &mut usage);
+            usage
+        };
+        let time = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+        time(usage.ru_utime) + time(usage.ru_stime)
+    };
+    of(libc::RUSAGE_SELF) + of(libc::RUSAGE_CHILDREN)
+}
+
+fn report(what: &str, cpu: Duration, time: Duration) {
+    let per = |time: Duration| time.as_secs_f64() * 1e6 / f64::from(ROUNDS);
+    println!("{what}: {:.1} us CPU an encrypt, {:.0}/s", per(cpu), f64::from(ROUNDS) / time.as_secs_f64());
+}
+
+fn direct(path: &Path) {
+    let module = Module::load(path, true).unwrap();
+    let slots = module.slots().unwrap();
+    let slot = slots.into_iter().find(|slot| module.token_info(*slot).unwrap().label == "bench").unwrap();
+    let session = module.open_session(slot, false).unwrap();
+    let _ = module.login(session, &Secret::copy_from(PIN.as_bytes()));
+    let key = module.find_aes_keys(session, Some("k")).unwrap()[0];
+    let (start, began) = (cpu(), Instant::now());
+    for _ in 0..ROUNDS {
+        let mut iv = Iv::random().unwrap();
+        module.gcm_encrypt(session, key, &Quirks::default(), &mut iv, b"aad", &[7; 32]).unwrap();
+    }
+    report("direct loop", cpu() - start, began.elapsed());
+    module.close_session(session).unwrap();
+}
+
+fn fleet(what: &str, hsm: HsmSettings, folder: &Path) {
+    let fleet = Arc::new(Fleet::start(FleetSettings::new(vec![hsm], folder)).unwrap());
+    assert!(fleet.wait_until(Duration::from_secs(20), |fleet| fleet.can_serve()), "{:?}", fleet.health());
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    let (start, began) = (cpu(), Instant::now());
+    runtime.block_on(async {
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|_| {
+                let fleet = Arc::clone(&fleet);
+                tokio::spawn(async move {
+                    for _ in 0..ROUNDS / CALLERS {
+                        let deadline = Instant::now() + Duration::from_secs(5);
+                        fleet
+                            .encrypt("k", &[7; 32], |metadata| frame(b"aad", metadata), deadline)
+                            .await
+                            .unwrap();
+                    }
+                })
+            })
+            .collect();
+        for caller in callers {
+            caller.await.unwrap();
+        }
+    });
+    let time = began.elapsed();
+    drop(runtime);
+    drop(Arc::into_inner(fleet));
+    report(what, cpu() - start, time);
+}
+
+fn main() {
+    let Some((tokens, module)) = process_tokens(&["bench"]) else { return };
+    create_key(&module, "bench", "k");
+    direct(&module);
+    fleet(
+        "threads, 16 callers",
+        HsmSettings { sessions: 16, ..in_threads("a", "bench", &module) },
+        &tokens.folder().join("a"),
+    );
+}

@@ -1,0 +1,253 @@
+//! The keys of a fleet: which versions there are, on which HSMs, and what they may do.
+
+use crate::module::KeyAttributes;
+use crate::settings::KeySettings;
+use crate::uses::{Counter, Uses};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// ciphertextMetadata: this format, then the version's number in 4 bytes, big-endian. 1 is the sealed keystore's.
+const FORMAT: u8 = 2;
+
+/// The ciphertextMetadata that names a version.
+pub(crate) fn metadata_of(version: u32) -> [u8; 5] {
+    let [a, b, c, d] = version.to_be_bytes();
+    [FORMAT, a, b, c, d]
+}
+
+/// The version that ciphertextMetadata names, if it is ours.
+pub(crate) fn version_in(metadata: &[u8]) -> Option<u32> {
+    match *metadata {
+        [FORMAT, a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d])),
+        _ => None,
+    }
+}
+
+/// A version of a key.
+#[derive(Debug)]
+pub(crate) struct Version {
+    pub(crate) number: u32,
+    /// Its CKA_LABEL.
+    pub(crate) label: Arc<str>,
+    /// A bit for each HSM that has it.
+    pub(crate) on: u16,
+    pub(crate) encrypt: bool,
+    pub(crate) decrypt: bool,
+    pub(crate) retired: bool,
+    start_date: u32,
+    end_date: u32,
+    pub(crate) counter: Arc<Counter>,
+}
+
+impl Version {
+    /// Whether `today`, as `YYYYMMDD`, is within CKA_START_DATE and CKA_END_DATE.
+    pub(crate) fn is_valid(&self, today: u32) -> bool {
+        (self.start_date == 0 || self.start_date <= today) && (self.end_date == 0 || today <= self.end_date)
+    }
+
+    pub(crate) fn has_dates(&self) -> bool {
+        self.start_date != 0 || self.end_date != 0
+    }
+}
+
+/// A key.
+#[derive(Debug)]
+pub(crate) struct Key {
+    /// In ascending order.
+    pub(crate) versions: Vec<Version>,
+    pub(crate) disabled: bool,
+    encrypting: Option<usize>,
+}
+
+impl Key {
+    /// The version that encrypts.
+    pub(crate) fn encrypting(&self) -> Option<&Version> {
+        self.encrypting.and_then(|index| self.versions.get(index))
+    }
+
+    pub(crate) fn version(&self, number: u32) -> Option<&Version> {
+        self.versions.iter().find(|version| version.number == number)
+    }
+
+    /// Whether anything decrypts.
+    pub(crate) fn decrypts(&self) -> bool {
+        self.versions.iter().any(|version| version.decrypt)
+    }
+}
+
+/// All keys.
+#[derive(Debug, Default)]
+pub(crate) struct Catalog {
+    pub(crate) keys: HashMap<String, Key>,
+    /// Whether any HSM has been listed yet.
+    pub(crate) is_known: bool,
+}
+
+/// A label as a name and a version: `name`, `name#2`, ...
+pub(crate) fn split_label(label: &str) -> (&str, u32) {
+    let version = label.rsplit_once('#').and_then(|(name, number)| {
+        let is_number = !number.starts_with('0') && number.bytes().all(|byte| byte.is_ascii_digit());
+        let number: u32 = number.parse().ok().filter(|number| is_number && *number >= 2)?;
+        Some((name, number))
+    });
+    version.unwrap_or((label, 1))
+}
+
+/// The label of a version.
+pub(crate) fn label_of(name: &str, version: u32) -> String {
+    if version == 1 { name.to_owned() } else { format!("{name}#{version}") }
+}
+
+fn is_key_id(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    (1..=128).contains(&name.len()) && name.bytes().all(allowed) && name != "." && name != ".."
+}
+
+impl Catalog {
+    /// From what each HSM listed; none for one that hasn't been reached yet.
+    pub(crate) fn build(
+        listings: &[Option<Arc<Vec<KeyAttributes>>>],
+        settings: Option<&BTreeMap<String, KeySettings>>,
+        hidden: &[String],
+        uses: &Uses,
+    ) -> Catalog {
+        let mut by_label: BTreeMap<&str, (u16, KeyAttributes)> = BTreeMap::new();
+        let mut known = 0;
+        for (index, listing) in listings.iter().enumerate() {
+            let Some(listing) = listing else { continue };
+            known |= 1 << index;
+            for key in listing.iter().filter(|key| !hidden.contains(&key.label)) {
+                let (on, merged) = by_label.entry(&key.label).or_insert_with(|| (0, key.clone()));
+                *on |= 1 << index;
+                // What one HSM forbids is forbidden: the key is the same.
+                merged.encrypt &= key.encrypt;
+                merged.decrypt &= key.decrypt;
+                merged.start_date = merged.start_date.max(key.start_date);
+                merged.end_date = match (merged.end_date, key.end_date) {
+                    (0, date) | (date, 0) => date,
+                    (one, other) => one.min(other),
+                };
+            }
+        }
+        let mut versions: BTreeMap<&str, Vec<(u32, &str)>> = BTreeMap::new();
+        for label in by_label.keys() {
+            let (name, number) = split_label(label);
+            versions.entry(name).or_default().push((number, label));
+        }
+        let default = KeySettings::default();
+        let named: Vec<(&str, &str, &KeySettings)> = match settings {
+            Some(settings) => settings
+                .iter()
+                .map(|(id, key)| (id.as_str(), key.label.as_deref().unwrap_or(id), key))
+                .collect(),
+            None => {
+                versions.keys().filter(|name| is_key_id(name)).map(|name| (*name, *name, &default)).collect()
+            }
+        };
+        let mut keys = HashMap::new();
+        for (id, name, key) in named {
+            let Some(numbers) = versions.get(name) else { continue };
+            let version = |(number, label): &(u32, &str)| {
+                let (on, attributes) = by_label.get(label)?;
+                Some(Version {
+                    number: *number,
+                    label: Arc::from(*label),
+                    on: *on,
+                    encrypt: attributes.encrypt,
+                    decrypt: attributes.decrypt,
+                    retired: key.retired.contains(number),
+                    start_date: attributes.start_date,
+                    end_date: attributes.end_date,
+                    counter: uses.counter(label),
+                })
+            };
+            let mut versions: Vec<Version> = numbers.iter().filter_map(version).collect();
+            versions.sort_by_key(|version| version.number);
+            // A version that some HSM lacks would make ciphertexts that it can't decrypt.
+            let encrypting = versions
+                .iter()
+                .rposition(|version| version.on == known && version.encrypt && !version.retired);
+            keys.insert(id.to_owned(), Key { versions, disabled: key.disabled, encrypting });
+        }
+        Catalog { keys, is_known: known != 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(label: &str) -> KeyAttributes {
+        KeyAttributes { label: label.into(), encrypt: true, decrypt: true, ..KeyAttributes::default() }
+    }
+
+    fn build(
+        listings: &[Option<Vec<KeyAttributes>>],
+        settings: Option<&BTreeMap<String, KeySettings>>,
+    ) -> Catalog {
+        let folder = tempfile::tempdir().unwrap();
+        let uses = Uses::open(folder.path().join("uses"), 1, 2).unwrap();
+        let listings: Vec<_> = listings.iter().map(|listing| listing.clone().map(Arc::new)).collect();
+        Catalog::build(&listings, settings, &["health".to_owned()], &uses)
+    }
+
+    #[test]
+    fn labels_name_versions() {
+        assert_eq!(split_label("a"), ("a", 1));
+        assert_eq!(split_label("a#2"), ("a", 2));
+        for odd in ["a#1", "a#02", "a#", "a#x", "a#99999999999"] {
+            assert_eq!(split_label(odd), (odd, 1), "{odd}");
+        }
+        assert_eq!((label_of("a", 1), label_of("a", 7)), ("a".into(), "a#7".into()));
+    }
+
+    #[test]
+    fn metadata_names_a_version_and_is_not_the_keystores() {
+        assert_eq!(metadata_of(0x0102), [2, 0, 0, 1, 2]);
+        assert_eq!(version_in(&metadata_of(77)), Some(77));
+        assert_eq!(version_in(&[1, 0, 0, 0, 1]), None);
+        assert_eq!(version_in(&[2, 0, 0, 0]), None);
+        assert_eq!(version_in(&[]), None);
+    }
+
+    #[test]
+    fn the_newest_version_that_every_reached_hsm_has_encrypts() {
+        let old = vec![key("a")];
+        let new = vec![key("a"), key("a#2")];
+        let encrypting = |catalog: &Catalog| catalog.keys["a"].encrypting().unwrap().number;
+        assert_eq!(encrypting(&build(&[Some(new.clone()), Some(old)], None)), 1);
+        assert_eq!(encrypting(&build(&[Some(new.clone()), Some(new.clone())], None)), 2);
+        assert_eq!(encrypting(&build(&[Some(new.clone()), None], None)), 2);
+    }
+
+    #[test]
+    fn a_retired_version_still_decrypts() {
+        let retired = KeySettings { retired: vec![2], ..KeySettings::default() };
+        let settings = BTreeMap::from([("a".to_owned(), retired)]);
+        let catalog = build(&[Some(vec![key("a"), key("a#2")])], Some(&settings));
+        assert_eq!(catalog.keys["a"].encrypting().unwrap().number, 1);
+        assert!(catalog.keys["a"].version(2).unwrap().decrypt);
+    }
+
+    #[test]
+    fn only_the_named_keys_are_there_and_the_test_key_never_is() {
+        let listing = vec![key("a"), key("b"), key("health"), key("not a key id")];
+        let all = build(&[Some(listing.clone())], None);
+        let mut ids: Vec<_> = all.keys.keys().map(String::as_str).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, ["a", "b"]);
+        let named = KeySettings { label: Some("not a key id".into()), ..KeySettings::default() };
+        let settings = BTreeMap::from([("x".to_owned(), named)]);
+        let some = build(&[Some(listing)], Some(&settings));
+        assert_eq!(some.keys.keys().collect::<Vec<_>>(), ["x"]);
+    }
+
+    #[test]
+    fn dates_bound_a_versions_use() {
+        let dated = KeyAttributes { start_date: 20_260_101, end_date: 20_261_231, ..key("a") };
+        let catalog = build(&[Some(vec![dated])], None);
+        let version = catalog.keys["a"].version(1).unwrap();
+        assert!(version.is_valid(20_260_101) && version.is_valid(20_261_231));
+        assert!(!version.is_valid(20_251_231) && !version.is_valid(20_270_101));
+    }
+}

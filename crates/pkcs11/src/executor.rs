@@ -1,0 +1,149 @@
+//! Does operations on a session of its own: one C_…Init and one call, repaired and tried once more where that helps.
+
+use crate::fault::Fault;
+use crate::module::SessionHandle;
+use crate::request::{Answer, Iv, Operation, Work};
+use crate::rv::{Meaning, Repair};
+use crate::token::Token;
+use crate::wire;
+use cryptoki_sys::CKR_SESSION_COUNT;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// One worker's session.
+pub struct Executor {
+    token: Arc<Token>,
+    session: Option<(u64, SessionHandle)>,
+}
+
+impl Executor {
+    /// A worker on `token`. The session is opened when it is needed.
+    pub fn new(token: Arc<Token>) -> Executor {
+        Executor { token, session: None }
+    }
+
+    /// Does an operation.
+    pub fn run(&mut self, work: &Work) -> Result<Answer, Fault> {
+        let fault = match self.attempt(work) {
+            Ok(answer) => return Ok(answer),
+            Err(fault) => fault,
+        };
+        let repaired = match fault.repair() {
+            Repair::Session => {
+                self.close();
+                true
+            }
+            Repair::Login => match self.session {
+                Some((epoch, session)) => {
+                    self.token.log_in_again(session, epoch)?;
+                    true
+                }
+                None => false,
+            },
+            Repair::Handle => {
+                self.token.forget_key(&work.label);
+                true
+            }
+            Repair::Token => {
+                self.close();
+                false
+            }
+            Repair::None => false,
+        };
+        match (repaired, &fault) {
+            (true, _) => self.attempt(work),
+            (false, Fault::Call(error))
+                if error.reaction().meaning == Meaning::Ambiguous
+                    && self.was_altered(work, error.function) =>
+            {
+                Err(Fault::Altered(*error))
+            }
+            (false, _) => Err(fault),
+        }
+    }
+
+    /// Opens the session, if it isn't open. False where the token allows no more sessions.
+    pub fn open(&mut self) -> bool {
+        !matches!(self.session(), Err(Fault::Call(error)) if error.code == CKR_SESSION_COUNT)
+    }
+
+    fn attempt(&mut self, work: &Work) -> Result<Answer, Fault> {
+        let session = self.session()?;
+        let (module, quirks) = (self.token.module(), self.token.quirks());
+        let key = match work.operation {
+            Operation::List => 0,
+            _ => self.token.key(session, &work.label)?,
+        };
+        match work.operation {
+            Operation::Encrypt => {
+                let mut iv = work.iv;
+                let made = module.gcm_encrypt(session, key, quirks, &mut iv, &work.aad, &work.data)?;
+                Ok(Answer { iv, data: Zeroizing::new(made) })
+            }
+            Operation::List => {
+                let found = self.token.list_keys(session)?;
+                Ok(Answer { iv: work.iv, data: Zeroizing::new(wire::encode_keys(&found)) })
+            }
+            Operation::Decrypt => {
+                let data = module.gcm_decrypt(session, key, quirks, &work.iv, &work.aad, &work.data)?;
+                Ok(Answer { iv: work.iv, data })
+            }
+        }
+    }
+
+    /// Whether a decryption that failed with a code that says nothing (SoftHSM2 has one code for everything) failed because
+    /// of the ciphertext: the HSM still decrypts what it made itself.
+    fn was_altered(&mut self, work: &Work, function: &str) -> bool {
+        if work.operation != Operation::Decrypt || !matches!(function, "C_Decrypt" | "C_DecryptMessage") {
+            return false;
+        }
+        match self.token.test_key().map(Arc::from) {
+            Some(label) if *label != *work.label => self.round_trip(label).is_ok(),
+            _ => self.session().is_ok_and(|session| self.token.module().session_works(session) == Ok(true)),
+        }
+    }
+
+    fn round_trip(&mut self, label: Arc<str>) -> Result<(), Fault> {
+        let random = |error: getrandom::Error| Fault::Token(error.to_string());
+        let mut work = Work {
+            operation: Operation::Encrypt,
+            label,
+            iv: Iv::random().map_err(random)?,
+            aad: Arc::from(b"check".as_slice()),
+            data: Arc::new(Zeroizing::new(b"check".to_vec())),
+        };
+        let sealed = self.attempt(&work)?;
+        work = Work { operation: Operation::Decrypt, iv: sealed.iv, data: Arc::new(sealed.data), ..work };
+        self.attempt(&work).map(|_| ())
+    }
+
+    fn session(&mut self) -> Result<SessionHandle, Fault> {
+        let current = self.token.epoch();
+        match self.session {
+            Some((epoch, session)) if epoch == current => Ok(session),
+            _ => {
+                // Sessions of an earlier epoch ended with it.
+                self.session = None;
+                let (epoch, session) = self.token.open_session()?;
+                self.session = Some((epoch, session));
+                Ok(session)
+            }
+        }
+    }
+
+    /// Closes the session.
+    pub fn close(&mut self) {
+        if let Some((epoch, session)) = self.session.take()
+            && epoch == self.token.epoch()
+        {
+            // It may be closed already.
+            let _ = self.token.module().close_session(session);
+        }
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -1,0 +1,218 @@
+//! What a fleet does for requests.
+
+use super::{Fleet, Inner, sample_proxy};
+use crate::catalog::{Key, Version, metadata_of, version_in};
+use crate::date::today;
+use crate::error::Error;
+use crate::module::TAG_LEN;
+use crate::request::{Iv, Operation};
+use std::sync::Arc;
+use std::time::Instant;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// What a key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyDescription {
+    /// Whether it encrypts.
+    pub encrypt: bool,
+    /// Whether it decrypts.
+    pub decrypt: bool,
+    /// Whether it is enabled, and today within its dates.
+    pub enabled: bool,
+}
+
+/// What an encryption made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encrypted {
+    /// As long as the plaintext.
+    pub ciphertext: Vec<u8>,
+    /// 12 or 16 bytes.
+    pub iv: Vec<u8>,
+    /// 16 bytes.
+    pub tag: Vec<u8>,
+    /// 5 bytes, see docs/pkcs11.md.
+    pub metadata: Vec<u8>,
+    /// The HSM that served, by its name.
+    pub hsm: Arc<str>,
+}
+
+/// What is decrypted.
+#[derive(Clone, Copy)]
+pub struct Sealed<'a> {
+    /// The ciphertext without its tag.
+    pub ciphertext: &'a [u8],
+    /// The IV.
+    pub iv: &'a [u8],
+    /// The tag.
+    pub tag: &'a [u8],
+    /// The ciphertextMetadata; empty for none.
+    pub metadata: &'a [u8],
+}
+
+/// What a decryption gave.
+pub struct Decrypted {
+    /// The plaintext.
+    pub plaintext: Zeroizing<Vec<u8>>,
+    /// The HSM that served, by its name.
+    pub hsm: Arc<str>,
+}
+
+impl Fleet {
+    /// What a key is. It asks no HSM.
+    pub fn describe(&self, key_id: &str) -> Result<KeyDescription, Error> {
+        let catalog = self.inner.catalog();
+        let key = self.inner.key(&catalog, key_id)?;
+        Ok(KeyDescription {
+            encrypt: key.encrypting().is_some(),
+            decrypt: key.decrypts(),
+            enabled: key.is_enabled(),
+        })
+    }
+
+    /// The ids of all keys.
+    pub fn key_ids(&self) -> Vec<String> {
+        let mut ids: Vec<_> = self.inner.catalog().keys.keys().cloned().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Encrypts with the newest version. `frame` makes the additional authenticated data of the ciphertextMetadata.
+    pub async fn encrypt(
+        &self,
+        key_id: &str,
+        plaintext: &[u8],
+        frame: impl FnOnce(&[u8]) -> Vec<u8>,
+        deadline: Instant,
+    ) -> Result<Encrypted, Error> {
+        let catalog = self.inner.catalog();
+        let version = self.inner.key(&catalog, key_id)?.to_encrypt()?;
+        let metadata = metadata_of(version.number).to_vec();
+        let aad = Arc::from(frame(&metadata));
+        let data = Arc::new(Zeroizing::new(plaintext.to_vec()));
+        let (answer, index) = self.inner.run(Operation::Encrypt, version, None, aad, data, deadline).await?;
+        let mut ciphertext = answer.data.to_vec();
+        let tag = ciphertext.split_off(plaintext.len().min(ciphertext.len()));
+        if tag.len() != TAG_LEN {
+            return Err(Error::Failed("the HSM made a ciphertext of a wrong length".into()));
+        }
+        Ok(Encrypted {
+            ciphertext,
+            iv: answer.iv.bytes().to_vec(),
+            tag,
+            metadata,
+            hsm: self.inner.name(index),
+        })
+    }
+
+    /// Decrypts. `aad` is the request's; `framed_aad` what the specification makes of it and the metadata.
+    pub async fn decrypt(
+        &self,
+        key_id: &str,
+        sealed: Sealed<'_>,
+        aad: &[u8],
+        framed_aad: &[u8],
+        deadline: Instant,
+    ) -> Result<Decrypted, Error> {
+        let catalog = self.inner.catalog();
+        let key = self.inner.key(&catalog, key_id)?.to_decrypt()?;
+        let ours = version_in(sealed.metadata).and_then(|number| key.version(number));
+        let by_hsm = match ours {
+            Some(version) if !version.decrypt => Err(Error::Usage),
+            Some(version) => self.inner.decrypt(version, sealed, Arc::from(framed_aad), deadline).await,
+            None => Err(Error::InvalidCiphertext),
+        };
+        match by_hsm {
+            Err(Error::InvalidCiphertext) if self.inner.settings.accept_aws_sample_proxy => {
+                for framed in sample_proxy::frames(aad, sealed.metadata) {
+                    for version in key.versions.iter().filter(|version| version.decrypt) {
+                        match self.inner.decrypt(version, sealed, Arc::clone(&framed), deadline).await {
+                            Err(Error::InvalidCiphertext) => {}
+                            result => return result,
+                        }
+                    }
+                }
+                Err(Error::InvalidCiphertext)
+            }
+            result => result,
+        }
+    }
+
+    /// Decrypts what [`Fleet::encrypt`] made and compares it with the plaintext. The key must be allowed to decrypt.
+    pub async fn verify(
+        &self,
+        key_id: &str,
+        made: &Encrypted,
+        framed_aad: &[u8],
+        plaintext: &[u8],
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        let Encrypted { ciphertext, iv, tag, metadata, .. } = made;
+        let catalog = self.inner.catalog();
+        let key = self.inner.key(&catalog, key_id)?.to_decrypt()?;
+        let version =
+            version_in(metadata).and_then(|number| key.version(number)).ok_or(Error::InvalidCiphertext)?;
+        if !version.decrypt {
+            return Err(Error::Usage);
+        }
+        let sealed = Sealed { ciphertext, iv, tag, metadata };
+        let failed = || {
+            Error::Failed(
+                "an encryption doesn't decrypt to its plaintext; the HSM or memory is faulty".into(),
+            )
+        };
+        match self.inner.decrypt(version, sealed, Arc::from(framed_aad), deadline).await {
+            Ok(decrypted) if bool::from(decrypted.plaintext.as_slice().ct_eq(plaintext)) => Ok(()),
+            Ok(_) | Err(Error::InvalidCiphertext) => Err(failed()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Inner {
+    async fn decrypt(
+        &self,
+        version: &Version,
+        sealed: Sealed<'_>,
+        aad: Arc<[u8]>,
+        deadline: Instant,
+    ) -> Result<Decrypted, Error> {
+        let iv = Iv::from_slice(sealed.iv).filter(|_| sealed.tag.len() == TAG_LEN);
+        let iv = Some(iv.ok_or(Error::InvalidCiphertext)?);
+        let data = Arc::new(Zeroizing::new([sealed.ciphertext, sealed.tag].concat()));
+        let (answer, index) = self.run(Operation::Decrypt, version, iv, aad, data, deadline).await?;
+        Ok(Decrypted { plaintext: answer.data, hsm: self.name(index) })
+    }
+
+    fn name(&self, index: usize) -> Arc<str> {
+        Arc::clone(&self.hsms[index].name)
+    }
+}
+
+impl Key {
+    fn is_enabled(&self) -> bool {
+        let dated = self.encrypting().or(self.versions.last());
+        !self.disabled && dated.is_none_or(in_its_dates)
+    }
+
+    fn to_encrypt(&self) -> Result<&Version, Error> {
+        if self.disabled {
+            return Err(Error::Disabled);
+        }
+        let version = self.encrypting().ok_or(Error::Usage)?;
+        if in_its_dates(version) { Ok(version) } else { Err(Error::Disabled) }
+    }
+
+    fn to_decrypt(&self) -> Result<&Key, Error> {
+        match (self.disabled, self.decrypts()) {
+            (true, _) => Err(Error::Disabled),
+            (_, false) => Err(Error::Usage),
+            _ if !self.is_enabled() => Err(Error::Disabled),
+            _ => Ok(self),
+        }
+    }
+}
+
+fn in_its_dates(version: &Version) -> bool {
+    !version.has_dates() || version.is_valid(today())
+}

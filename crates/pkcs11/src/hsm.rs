@@ -1,0 +1,234 @@
+//! One HSM as the fleet sees it: it takes calls, is checked, leaves service and comes back.
+
+use crate::call::{Call, Pending};
+use crate::fault::Fault;
+use crate::ivs::Ivs;
+use crate::lane::Lane;
+use crate::module::{KeyAttributes, TokenInfo};
+use crate::quirks::IvSource;
+use crate::request::{Answer, Operation};
+use crate::rv::Breaker;
+use crate::settings::{HsmSettings, Isolation};
+use crate::token::TokenSettings;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+mod supervisor;
+mod threads;
+mod watch;
+
+pub(crate) use supervisor::supervise;
+pub use supervisor::{Health, Status};
+pub(crate) use watch::Watch;
+
+/// For how long connecting may take before it counts as hung.
+pub(crate) const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// After so many failures in a row an HSM leaves service.
+const FAILURES: u32 = 3;
+
+/// What connecting gives.
+pub(crate) struct Connected {
+    info: TokenInfo,
+}
+
+pub(crate) struct Hsm {
+    pub(crate) name: Arc<str>,
+    pub(crate) settings: HsmSettings,
+    pub(crate) lane: Lane,
+    transport: Transport,
+    ledger: PathBuf,
+    /// Whether requests go to it.
+    serving: AtomicBool,
+    failures: AtomicU32,
+    /// Whether the token has to be looked for again.
+    lost: AtomicBool,
+    stopping: AtomicBool,
+    health: Mutex<Health>,
+    keys: RwLock<Option<Arc<Vec<KeyAttributes>>>>,
+    supervisor: OnceLock<Thread>,
+    ivs: Ivs,
+    watch: Weak<Watch>,
+    check_interval: Duration,
+}
+
+enum Transport {
+    Threads(threads::Threads),
+}
+
+impl Hsm {
+    pub(crate) fn new(
+        settings: HsmSettings,
+        ledger: PathBuf,
+        check_interval: Duration,
+        watch: Weak<Watch>,
+    ) -> Arc<Hsm> {
+        let transport = match settings.isolation {
+            Isolation::Threads { .. } | Isolation::Process => Transport::Threads(threads::Threads::default()),
+        };
+        Arc::new(Hsm {
+            name: Arc::from(settings.name.as_str()),
+            lane: Lane::new(settings.queue),
+            transport,
+            ledger,
+            serving: AtomicBool::new(false),
+            failures: AtomicU32::new(0),
+            lost: AtomicBool::new(true),
+            stopping: AtomicBool::new(false),
+            health: Mutex::new(Health::unchecked(&settings.name)),
+            keys: RwLock::new(None),
+            supervisor: OnceLock::new(),
+            ivs: Ivs::default(),
+            watch,
+            check_interval,
+            settings,
+        })
+    }
+
+    fn token_settings(&self) -> TokenSettings {
+        TokenSettings {
+            module: self.settings.module.clone(),
+            selector: self.settings.token.clone(),
+            quirks: self.settings.quirks,
+            test_key: self.settings.test_key.clone(),
+            create_test_key: self.settings.create_test_key,
+            ledger: self.ledger.clone(),
+        }
+    }
+
+    /// How many sessions are used: one of those that the token allows holds the login.
+    fn sessions(&self, info: &TokenInfo) -> usize {
+        let allowed = info.session_limit.map_or(usize::MAX, |limit| limit.saturating_sub(1));
+        self.settings.sessions.min(allowed).max(1)
+    }
+
+    pub(crate) fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Begins an operation.
+    pub(crate) fn submit(&self, call: Arc<Call>, is_check: bool) -> Result<Pending, Fault> {
+        let wake = self.lane.push(Arc::clone(&call), is_check)?;
+        match &self.transport {
+            Transport::Threads(_) => {
+                if let Some(thread) = wake {
+                    thread.unpark();
+                }
+            }
+        }
+        if let Some(watch) = self.watch.upgrade() {
+            watch.wake();
+        }
+        Ok(Pending(call))
+    }
+
+    /// Looks at what an encryption made: an HSM's IVs are not taken on trust.
+    pub(crate) fn judge(&self, operation: Operation, answer: &Answer) -> Result<(), Fault> {
+        match self.settings.quirks.iv {
+            IvSource::Host => Ok(()),
+            _ if operation == Operation::Encrypt => self.ivs.judge(&answer.iv),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn is_supervised_by(&self, thread: Thread) {
+        // It was empty: this is called once.
+        let _ = self.supervisor.set(thread);
+    }
+
+    pub(crate) fn check_soon(&self) {
+        if let Some(supervisor) = self.supervisor.get() {
+            supervisor.unpark();
+        }
+    }
+
+    /// Learns from an operation's end.
+    pub(crate) fn record(&self, fault: Option<&Fault>) {
+        let Some(fault) = fault else {
+            if self.failures.load(Ordering::Relaxed) != 0 {
+                self.failures.store(0, Ordering::Relaxed);
+            }
+            return;
+        };
+        if fault.loses_token() {
+            self.lost.store(true, Ordering::Release);
+        }
+        let trips = match fault.breaker() {
+            Breaker::Keep => false,
+            Breaker::Count => self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES,
+            Breaker::Open => true,
+        };
+        if trips {
+            self.trip(&fault.to_string());
+        }
+    }
+
+    /// Takes the HSM out of service until a check succeeds.
+    pub(crate) fn trip(&self, why: &str) {
+        if self.serving.swap(false, Ordering::AcqRel) {
+            tracing::error!(
+                hsm = self.settings.name,
+                why,
+                "the HSM gets no more requests until a check succeeds"
+            );
+            self.set_status(Status::Unavailable(why.to_owned()));
+        }
+        if let Some(supervisor) = self.supervisor.get() {
+            supervisor.unpark();
+        }
+    }
+
+    /// The keys that were on the token when they were last listed; none before the first listing.
+    pub(crate) fn keys(&self) -> Option<Arc<Vec<KeyAttributes>>> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A hung call: its thread is replaced, or its process ended.
+    fn hangs(self: &Arc<Self>, place: usize) {
+        match (&self.transport, self.settings.isolation) {
+            (Transport::Threads(threads), Isolation::Threads { replaced_at_most }) => {
+                if self.lane.hung() >= replaced_at_most {
+                    self.trip("calls hang in the module, and no more of their threads are replaced");
+                } else if let Err(fault) = threads.replace(self, place) {
+                    self.trip(&fault.to_string());
+                } else {
+                    tracing::error!(
+                        hsm = self.settings.name,
+                        "a call hangs in the module; its thread is replaced"
+                    );
+                }
+            }
+            (Transport::Threads(_), Isolation::Process) => {}
+        }
+    }
+
+    /// Ends the HSM's threads. What hangs in the module stays there.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.serving.store(false, Ordering::Release);
+        self.lane.close(&Fault::Lost("the proxy is stopping".into()));
+        for thread in self.lane.threads() {
+            thread.unpark();
+        }
+        if let Some(supervisor) = self.supervisor.get() {
+            supervisor.unpark();
+        }
+    }
+
+    /// What the last check found.
+    pub(crate) fn health(&self) -> Health {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_status(&self, status: Status) {
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        health.status = status;
+        health.checked = Some(Instant::now());
+    }
+}

@@ -1,0 +1,189 @@
+//! A thread for each HSM: connects, checks, lists the keys, and brings the HSM back into service.
+
+use super::{Connected, Hsm, Transport};
+use crate::call::{Call, wait};
+use crate::fault::Fault;
+use crate::request::{Answer, Iv, Operation, Work};
+use crate::wire;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
+
+/// How long a check may take.
+const CHECK_TIME: Duration = Duration::from_secs(1);
+/// An HSM out of service is probed after this, twice as long each time, up to the most; each with a random part.
+const PROBE_FIRST: Duration = Duration::from_millis(200);
+const PROBE_MOST: Duration = Duration::from_millis(1600);
+/// An HSM that needs longer than this for a check is degraded.
+const SLOW: Duration = Duration::from_millis(150);
+
+/// Whether an HSM can serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It encrypts and decrypts.
+    Active,
+    /// It serves, but something is wrong.
+    Degraded(String),
+    /// It doesn't serve.
+    Unavailable(String),
+}
+
+/// What the last check of an HSM found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// The operator's name for it.
+    pub name: String,
+    /// The token's model.
+    pub model: String,
+    /// The firmware's version.
+    pub firmware: String,
+    /// The token's serial number.
+    pub serial: String,
+    /// Whether it can serve.
+    pub status: Status,
+    /// When that was found; none before the first check.
+    pub checked: Option<Instant>,
+}
+
+impl Health {
+    pub(super) fn unchecked(name: &str) -> Health {
+        Health {
+            name: name.to_owned(),
+            model: String::new(),
+            firmware: String::new(),
+            serial: String::new(),
+            status: Status::Unavailable("it was not checked yet".into()),
+            checked: None,
+        }
+    }
+}
+
+/// Connects, checks and waits, until the fleet is gone. `listed` is called when the keys were listed.
+pub(crate) fn supervise(hsm: &Arc<Hsm>, listed: &dyn Fn()) {
+    let mut pause = PROBE_FIRST;
+    while !hsm.is_stopping() {
+        let result = hsm.connect_if_lost().and_then(|()| hsm.check());
+        if result.is_ok() {
+            listed();
+        }
+        let until_next = match result {
+            Ok(degraded) => {
+                hsm.serves(degraded);
+                pause = PROBE_FIRST;
+                hsm.check_interval
+            }
+            Err(fault) => {
+                hsm.fails(&fault);
+                let now = jittered(pause);
+                pause = (pause * 2).min(PROBE_MOST);
+                now
+            }
+        };
+        thread::park_timeout(until_next);
+        // Unparked early, an HSM that has just failed isn't asked again at once.
+        if !hsm.is_serving() && !hsm.is_stopping() && until_next == hsm.check_interval {
+            thread::sleep(jittered(PROBE_FIRST));
+        }
+    }
+}
+
+/// Half of it, and up to as much again.
+fn jittered(time: Duration) -> Duration {
+    let mut random = [0; 1];
+    // Without randomness it is just not random.
+    let _ = getrandom::fill(&mut random);
+    time / 2 + time * u32::from(random[0]) / 256
+}
+
+impl Hsm {
+    fn connect_if_lost(self: &Arc<Self>) -> Result<(), Fault> {
+        if !self.lost.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.lane.close(&Fault::Lost("the HSM is being connected".into()));
+        let pin =
+            (self.settings.pin)().map_err(|why| Fault::Token(format!("the PIN can't be read: {why}")))?;
+        let Connected { info } = match &self.transport {
+            Transport::Threads(threads) => threads.connect(self, pin)?,
+        };
+        self.lost.store(false, Ordering::Release);
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        tracing::info!(
+            hsm = self.settings.name,
+            model = info.model,
+            serial = info.serial,
+            "connected to the HSM"
+        );
+        health.model = info.model;
+        health.firmware = info.firmware;
+        health.serial = info.serial;
+        Ok(())
+    }
+
+    fn ask(
+        &self,
+        operation: Operation,
+        label: &str,
+        iv: Iv,
+        data: Zeroizing<Vec<u8>>,
+    ) -> Result<Answer, Fault> {
+        let aad = Arc::from(b"holdfast health check".as_slice());
+        let work = Work { operation, label: label.into(), iv, aad, data: Arc::new(data) };
+        wait(self.submit(Call::new(work, Instant::now() + CHECK_TIME), true)?)
+    }
+
+    /// Lists the keys; encrypts and decrypts with the test key. Says why the HSM is degraded, if it is.
+    fn check(&self) -> Result<Option<String>, Fault> {
+        let began = Instant::now();
+        let iv = Iv::random().map_err(|error| Fault::Token(error.to_string()))?;
+        let listed = self.ask(Operation::List, "", iv, Zeroizing::new(Vec::new()))?;
+        let listed = wire::decode_keys(&listed.data).map_err(|error| Fault::Lost(error.to_string()))?;
+        let has = |label: &String| listed.iter().any(|key| key.label == *label);
+        let test_key = self.settings.test_key.clone();
+        let degraded = match &test_key {
+            None => Some("no test key is configured, so that encryption isn't checked".to_owned()),
+            Some(label) if !has(label) => {
+                Some(format!("the token has no test key '{label}', so that encryption isn't checked"))
+            }
+            Some(label) => {
+                let mut plaintext = vec![0; 32];
+                getrandom::fill(&mut plaintext).map_err(|error| Fault::Token(error.to_string()))?;
+                let sealed = self.ask(Operation::Encrypt, label, iv, Zeroizing::new(plaintext.clone()))?;
+                self.judge(Operation::Encrypt, &sealed)?;
+                let opened = self.ask(Operation::Decrypt, label, sealed.iv, sealed.data)?;
+                if *opened.data != plaintext {
+                    return Err(Fault::Form("another plaintext than was encrypted"));
+                }
+                None
+            }
+        };
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(listed));
+        let hung = self.lane.hung();
+        Ok(match degraded {
+            None if hung > 0 => Some(format!("{hung} calls hang in the module")),
+            None if began.elapsed() > SLOW => Some("a check took more than 150 ms".into()),
+            degraded => degraded,
+        })
+    }
+
+    fn serves(&self, degraded: Option<String>) {
+        self.failures.store(0, Ordering::Relaxed);
+        let status = degraded.map_or(Status::Active, Status::Degraded);
+        if !self.serving.swap(true, Ordering::AcqRel) {
+            tracing::info!(hsm = self.settings.name, ?status, "the HSM serves");
+        }
+        self.set_status(status);
+    }
+
+    fn fails(&self, fault: &Fault) {
+        // A check that fails over and over may need a fresh connection, whatever the code.
+        self.lost.store(true, Ordering::Release);
+        if self.serving.load(Ordering::Acquire) {
+            self.trip(&fault.to_string());
+        } else {
+            self.set_status(Status::Unavailable(fault.to_string()));
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Which PINs were refused, so that none is tried twice: not in this process, not after a restart.
+//!
+//! A PIN is entered here before it is tried and taken out when the token accepts it, so a kill in between counts as a
+//! failed try. What is written is Argon2id of the PIN with the token's serial number, since PINs are short.
+
+use crate::module::TokenInfo;
+use argon2::{Algorithm, Argon2, Params, Version};
+use holdfast_secret::Secret;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The file of one HSM's refused PINs.
+#[derive(Clone, Debug)]
+pub struct PinLedger {
+    path: PathBuf,
+}
+
+/// Why a PIN isn't tried.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The file can't be read or written.
+    #[error("{path}: {source}; without it a PIN can't be tried only once, so none is")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Argon2 failed.
+    #[error("the PIN can't be hashed: {0}")]
+    Hash(String),
+}
+
+const SALT_LEN: usize = 16;
+const HASH_LEN: usize = 32;
+const ENTRIES: usize = 32;
+
+impl PinLedger {
+    /// The ledger at `path`, which needn't exist.
+    pub fn new(path: impl Into<PathBuf>) -> PinLedger {
+        PinLedger { path: path.into() }
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether this PIN was refused by this token, or its try never ended.
+    pub fn is_refused(&self, token: &TokenInfo, pin: &Secret) -> Result<bool, LedgerError> {
+        for entry in self.read()? {
+            if hash(token, pin, &entry.0)? == entry.1 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Enters a PIN, before it is tried.
+    pub fn enter(&self, token: &TokenInfo, pin: &Secret) -> Result<(), LedgerError> {
+        let mut salt = [0; SALT_LEN];
+        getrandom::fill(&mut salt).map_err(|error| LedgerError::Hash(error.to_string()))?;
+        let hash = hash(token, pin, &salt)?;
+        let mut entries = self.read()?;
+        entries.push((salt, hash));
+        let excess = entries.len().saturating_sub(ENTRIES);
+        self.write(&entries[excess..])
+    }
+
+    /// Takes out the PIN entered last: the token accepted it, or didn't judge it.
+    pub fn withdraw(&self) -> Result<(), LedgerError> {
+        let mut entries = self.read()?;
+        entries.pop();
+        self.write(&entries)
+    }
+
+    fn failed(&self) -> impl Fn(io::Error) -> LedgerError + '_ {
+        |source| LedgerError::File { path: self.path.clone(), source }
+    }
+
+    /// One line an entry: salt and hash in hexadecimal.
+    fn read(&self) -> Result<Vec<([u8; SALT_LEN], [u8; HASH_LEN])>, LedgerError> {
+        let text = match fs::read_to_string(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(self.failed()(error)),
+        };
+        let entry = |line: &str| {
+            let (salt, hash) = line.split_once(' ')?;
+            Some((unhex(salt)?, unhex(hash)?))
+        };
+        let damaged =
+            || io::Error::new(io::ErrorKind::InvalidData, "a line is damaged; delete the file to try again");
+        text.lines()
+            .map(|line| entry(line).ok_or_else(damaged))
+            .collect::<Result<_, _>>()
+            .map_err(self.failed())
+    }
+
+    fn write(&self, entries: &[([u8; SALT_LEN], [u8; HASH_LEN])]) -> Result<(), LedgerError> {
+        let text: String =
+            entries.iter().map(|(salt, hash)| format!("{} {}\n", hex(salt), hex(hash))).collect();
+        replace(&self.path, text.as_bytes()).map_err(self.failed())
+    }
+}
+
+/// Replaces a file's content at once, and durably.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
+/// Argon2id with 19 MiB and 2 passes.
+fn hash(token: &TokenInfo, pin: &Secret, salt: &[u8; SALT_LEN]) -> Result<[u8; HASH_LEN], LedgerError> {
+    let failed = |error: argon2::Error| LedgerError::Hash(error.to_string());
+    let params = Params::new(19 * 1024, 2, 1, Some(HASH_LEN)).map_err(failed)?;
+    let salt = [salt.as_slice(), token.serial.as_bytes()].concat();
+    let mut out = [0; HASH_LEN];
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon2.hash_password_into(pin.expose(), &salt, &mut out).map_err(failed)?;
+    Ok(out)
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut out = [0; N];
+    if text.len() != 2 * N || !text.is_ascii() {
+        return None;
+    }
+    for (index, byte) in out.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok()?;
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(serial: &str) -> TokenInfo {
+        TokenInfo { serial: serial.into(), ..TokenInfo::default() }
+    }
+
+    #[test]
+    fn a_refused_pin_is_known_after_a_restart_and_only_for_its_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pins");
+        let (wrong, right) = (Secret::copy_from(b"1111"), Secret::copy_from(b"2222"));
+        PinLedger::new(&path).enter(&token("A"), &wrong).unwrap();
+        let again = PinLedger::new(&path);
+        assert!(again.is_refused(&token("A"), &wrong).unwrap());
+        assert!(!again.is_refused(&token("A"), &right).unwrap());
+        assert!(!again.is_refused(&token("B"), &wrong).unwrap());
+        assert!(!fs::read_to_string(&path).unwrap().contains("1111"));
+    }
+
+    #[test]
+    fn an_accepted_pin_leaves_no_trace() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = PinLedger::new(folder.path().join("pins"));
+        let pin = Secret::copy_from(b"2222");
+        ledger.enter(&token("A"), &pin).unwrap();
+        ledger.withdraw().unwrap();
+        assert!(!ledger.is_refused(&token("A"), &pin).unwrap());
+        assert_eq!(fs::read(ledger.path()).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_damaged_ledger_lets_no_pin_be_tried() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = PinLedger::new(folder.path().join("pins"));
+        fs::write(ledger.path(), "what").unwrap();
+        assert!(ledger.is_refused(&token("A"), &Secret::copy_from(b"1")).is_err());
+    }
+}

@@ -1,0 +1,32 @@
+//! Keys in HSMs by PKCS#11: one HSM or a fleet with the same keys, in threads or in worker processes.
+//!
+//! [`Fleet`] is what a host uses. Everything that reaches an HSM is an operation that is handed to a worker; no caller ever
+//! waits inside a module.
+
+mod call;
+mod catalog;
+mod date;
+mod error;
+mod executor;
+mod fault;
+mod fleet;
+mod hsm;
+mod ivs;
+mod lane;
+mod ledger;
+pub mod module;
+mod quirks;
+mod request;
+pub mod rv;
+mod settings;
+mod token;
+mod uses;
+mod wire;
+
+pub use call::wait;
+pub use error::Error;
+pub use fleet::{Decrypted, Encrypted, Fleet, KeyDescription, Sealed, StartError};
+pub use hsm::{Health, Status};
+pub use quirks::{GcmParameters, IvSource, Quirks, TagPlace};
+pub use request::Iv;
+pub use settings::{FleetSettings, HsmSettings, Isolation, KeySettings, PinSource, TokenSelector};

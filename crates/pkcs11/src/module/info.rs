@@ -1,0 +1,282 @@
+//! What tokens and keys say about themselves.
+
+use super::{Module, ObjectHandle, SessionHandle, SlotId};
+use crate::rv::CallError;
+use cryptoki_sys::*;
+
+/// A token's description.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenInfo {
+    /// Its label.
+    pub label: String,
+    /// Who made it.
+    pub manufacturer: String,
+    /// Its model.
+    pub model: String,
+    /// Its serial number.
+    pub serial: String,
+    /// Its firmware's version, `major.minor`.
+    pub firmware: String,
+    /// The flags of `CK_TOKEN_INFO`.
+    pub flags: u64,
+    /// How many sessions it allows; none if it doesn't say or has no limit.
+    pub session_limit: Option<usize>,
+}
+
+impl TokenInfo {
+    /// Whether one more wrong PIN locks the token.
+    pub fn is_final_try(&self) -> bool {
+        self.flags & CKF_USER_PIN_FINAL_TRY != 0
+    }
+
+    /// Whether the user's PIN is locked.
+    pub fn is_locked(&self) -> bool {
+        self.flags & CKF_USER_PIN_LOCKED != 0
+    }
+
+    /// Whether wrong PINs were tried since the last login.
+    pub fn is_pin_count_low(&self) -> bool {
+        self.flags & CKF_USER_PIN_COUNT_LOW != 0
+    }
+
+    /// Whether the user has to log in.
+    pub fn needs_login(&self) -> bool {
+        self.flags & CKF_LOGIN_REQUIRED != 0
+    }
+
+    /// Whether the token was initialised.
+    pub fn is_initialized(&self) -> bool {
+        self.flags & CKF_TOKEN_INITIALIZED != 0
+    }
+}
+
+/// What a secret key says about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyAttributes {
+    /// CKA_LABEL.
+    pub label: String,
+    /// CKA_ENCRYPT.
+    pub encrypt: bool,
+    /// CKA_DECRYPT.
+    pub decrypt: bool,
+    /// CKA_SENSITIVE.
+    pub sensitive: bool,
+    /// CKA_EXTRACTABLE.
+    pub extractable: bool,
+    /// CKA_VALUE_LEN, 32 for AES-256.
+    pub value_len: u64,
+    /// CKA_START_DATE as `YYYYMMDD`; 0 for none.
+    pub start_date: u32,
+    /// CKA_END_DATE as `YYYYMMDD`; 0 for none.
+    pub end_date: u32,
+}
+
+/// A key to make.
+#[derive(Clone, Debug)]
+pub struct KeyTemplate<'a> {
+    /// CKA_LABEL.
+    pub label: &'a str,
+    /// CKA_ENCRYPT.
+    pub encrypt: bool,
+    /// CKA_DECRYPT.
+    pub decrypt: bool,
+}
+
+/// What a token does AES-GCM with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MechanismInfo {
+    /// The smallest key in bytes, as far as the module means bytes.
+    pub min_key: u64,
+    /// The largest.
+    pub max_key: u64,
+    /// Whether it encrypts.
+    pub encrypt: bool,
+    /// Whether it decrypts.
+    pub decrypt: bool,
+    /// Whether it does so in hardware, if the module tells.
+    pub hardware: bool,
+}
+
+/// A padded text field.
+fn text(field: &[u8]) -> String {
+    let text = String::from_utf8_lossy(field);
+    let text = text.trim_end_matches([' ', '\0']);
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// The value of an attribute of type CK_BBOOL, CK_ULONG or bytes; none where the module hasn't it.
+struct Field<const N: usize> {
+    bytes: [u8; N],
+}
+
+impl<const N: usize> Field<N> {
+    fn new() -> Field<N> {
+        Field { bytes: [0; N] }
+    }
+
+    fn attribute(&mut self, kind: CK_ATTRIBUTE_TYPE) -> CK_ATTRIBUTE {
+        CK_ATTRIBUTE { type_: kind, pValue: self.bytes.as_mut_ptr().cast(), ulValueLen: N as CK_ULONG }
+    }
+}
+
+/// How much of a field's buffer was filled.
+fn filled(attribute: &CK_ATTRIBUTE, room: usize) -> usize {
+    match attribute.ulValueLen {
+        CK_UNAVAILABLE_INFORMATION => 0,
+        len => (len as usize).min(room),
+    }
+}
+
+fn date(bytes: &[u8]) -> u32 {
+    std::str::from_utf8(bytes)
+        .ok()
+        .filter(|text| text.len() == 8)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0)
+}
+
+fn attribute(kind: CK_ATTRIBUTE_TYPE, value: &mut [u8]) -> CK_ATTRIBUTE {
+    CK_ATTRIBUTE { type_: kind, pValue: value.as_mut_ptr().cast(), ulValueLen: value.len() as CK_ULONG }
+}
+
+impl Module {
+    /// The description of a slot's token.
+    pub fn token_info(&self, slot: SlotId) -> Result<TokenInfo, CallError> {
+        let info = self.raw_token_info(slot)?;
+        let limit = info.ulMaxSessionCount;
+        Ok(TokenInfo {
+            label: text(&info.label),
+            manufacturer: text(&info.manufacturerID),
+            model: text(&info.model),
+            serial: text(&info.serialNumber),
+            firmware: format!("{}.{}", info.firmwareVersion.major, info.firmwareVersion.minor),
+            flags: info.flags,
+            session_limit: match limit {
+                CK_EFFECTIVELY_INFINITE | CK_UNAVAILABLE_INFORMATION => None,
+                limit => usize::try_from(limit).ok(),
+            },
+        })
+    }
+
+    /// What the token says about CKM_AES_GCM.
+    pub fn aes_gcm_info(&self, slot: SlotId) -> Result<MechanismInfo, CallError> {
+        let info = self.raw_mechanism_info(slot, CKM_AES_GCM)?;
+        Ok(MechanismInfo {
+            min_key: info.ulMinKeySize,
+            max_key: info.ulMaxKeySize,
+            encrypt: info.flags & CKF_ENCRYPT != 0,
+            decrypt: info.flags & CKF_DECRYPT != 0,
+            hardware: info.flags & CKF_HW != 0,
+        })
+    }
+
+    /// The AES keys on a token; with a label, only those that have it.
+    pub fn find_aes_keys(
+        &self,
+        session: SessionHandle,
+        label: Option<&str>,
+    ) -> Result<Vec<ObjectHandle>, CallError> {
+        let mut class = CKO_SECRET_KEY.to_ne_bytes();
+        let mut kind = CKK_AES.to_ne_bytes();
+        let mut template = vec![attribute(CKA_CLASS, &mut class), attribute(CKA_KEY_TYPE, &mut kind)];
+        let mut label = label.map(|label| label.as_bytes().to_vec());
+        if let Some(label) = &mut label {
+            template.push(attribute(CKA_LABEL, label));
+        }
+        self.find(session, &mut template)
+    }
+
+    /// What a key says about itself.
+    pub fn key_attributes(
+        &self,
+        session: SessionHandle,
+        key: ObjectHandle,
+    ) -> Result<KeyAttributes, CallError> {
+        let mut label = Field::<256>::new();
+        let (mut encrypt, mut decrypt) = (Field::<1>::new(), Field::<1>::new());
+        let (mut sensitive, mut extractable) = (Field::<1>::new(), Field::<1>::new());
+        let mut value_len = Field::<{ size_of::<CK_ULONG>() }>::new();
+        let (mut start, mut end) = (Field::<8>::new(), Field::<8>::new());
+        let mut template = [
+            label.attribute(CKA_LABEL),
+            encrypt.attribute(CKA_ENCRYPT),
+            decrypt.attribute(CKA_DECRYPT),
+            sensitive.attribute(CKA_SENSITIVE),
+            extractable.attribute(CKA_EXTRACTABLE),
+            value_len.attribute(CKA_VALUE_LEN),
+            start.attribute(CKA_START_DATE),
+            end.attribute(CKA_END_DATE),
+        ];
+        match self.attributes(session, key, &mut template) {
+            // The others are filled all the same (PKCS#11, C_GetAttributeValue).
+            Err(error)
+                if matches!(
+                    error.code,
+                    CKR_ATTRIBUTE_TYPE_INVALID | CKR_ATTRIBUTE_SENSITIVE | CKR_BUFFER_TOO_SMALL
+                ) => {}
+            result => result?,
+        }
+        let lens = template.map(|attribute| filled(&attribute, 256));
+        let set = |field: &Field<1>| field.bytes[0] != 0;
+        Ok(KeyAttributes {
+            label: text(&label.bytes[..lens[0]]),
+            encrypt: set(&encrypt),
+            decrypt: set(&decrypt),
+            sensitive: set(&sensitive),
+            extractable: set(&extractable),
+            value_len: CK_ULONG::from_ne_bytes(value_len.bytes),
+            start_date: date(&start.bytes[..lens[6].min(8)]),
+            end_date: date(&end.bytes[..lens[7].min(8)]),
+        })
+    }
+
+    /// Makes an AES-256 key on the token: private, sensitive, never extractable, of no other use than the given.
+    pub fn create_aes_key(
+        &self,
+        session: SessionHandle,
+        key: &KeyTemplate<'_>,
+    ) -> Result<ObjectHandle, CallError> {
+        let mut label = key.label.as_bytes().to_vec();
+        let mut id = label.clone();
+        let mut len = (32 as CK_ULONG).to_ne_bytes();
+        let (mut yes, mut no) = ([CK_TRUE], [CK_FALSE]);
+        let mut yes = || attribute(0, &mut yes);
+        let mut no = || attribute(0, &mut no);
+        let flag = |kind, value: CK_ATTRIBUTE| CK_ATTRIBUTE { type_: kind, ..value };
+        let mut template = [
+            attribute(CKA_LABEL, &mut label),
+            attribute(CKA_ID, &mut id),
+            attribute(CKA_VALUE_LEN, &mut len),
+            flag(CKA_TOKEN, yes()),
+            flag(CKA_PRIVATE, yes()),
+            flag(CKA_SENSITIVE, yes()),
+            flag(CKA_EXTRACTABLE, no()),
+            flag(CKA_WRAP, no()),
+            flag(CKA_UNWRAP, no()),
+            flag(CKA_SIGN, no()),
+            flag(CKA_VERIFY, no()),
+            flag(CKA_DERIVE, no()),
+            flag(CKA_ENCRYPT, if key.encrypt { yes() } else { no() }),
+            flag(CKA_DECRYPT, if key.decrypt { yes() } else { no() }),
+        ];
+        self.generate_key(session, CKM_AES_KEY_GEN, &mut template)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_lose_their_padding_and_control_characters() {
+        assert_eq!(text(b"SoftHSM v2\x07      "), "SoftHSM v2?");
+        assert_eq!(text(b"nul\0\0"), "nul");
+    }
+
+    #[test]
+    fn dates_are_numbers_that_compare() {
+        assert_eq!(date(b"20270131"), 20_270_131);
+        assert_eq!(date(b""), 0);
+        assert_eq!(date(b"2027013x"), 0);
+    }
+}

@@ -1,0 +1,214 @@
+//! One token in the process that has the module: found, logged in to, its keys' handles cached.
+
+use crate::fault::Fault;
+use crate::ledger::PinLedger;
+use crate::module::{KeyAttributes, KeyTemplate, Module, ObjectHandle, SessionHandle, SlotId, TokenInfo};
+use crate::quirks::Quirks;
+use crate::settings::TokenSelector;
+use cryptoki_sys::*;
+use holdfast_secret::Secret;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+mod login;
+
+/// What is needed to reach a token. It crosses to a worker process; the PIN goes by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenSettings {
+    /// The module's path.
+    pub module: PathBuf,
+    /// Which token.
+    pub selector: TokenSelector,
+    /// What it does in its own way.
+    pub quirks: Quirks,
+    /// The label of the key for health checks.
+    pub test_key: Option<String>,
+    /// Whether to make it.
+    pub create_test_key: bool,
+    /// Where refused PINs are kept.
+    pub ledger: PathBuf,
+}
+
+/// A token that is or was connected.
+pub struct Token {
+    settings: TokenSettings,
+    module: Arc<Module>,
+    ledger: PinLedger,
+    state: RwLock<State>,
+    keys: RwLock<HashMap<Arc<str>, ObjectHandle>>,
+    /// One at a time connects or logs in.
+    connecting: Mutex<()>,
+    pin: Mutex<Option<Secret>>,
+}
+
+/// Sessions belong to an epoch; a new one begins when the token is found anew or logged in to anew.
+#[derive(Clone, Copy, Default)]
+struct State {
+    epoch: u64,
+    slot: Option<SlotId>,
+    /// Holds the login while the workers' sessions come and go.
+    anchor: Option<SessionHandle>,
+}
+
+impl Token {
+    /// Loads the module. The token is looked for by [`Token::connect`].
+    pub fn new(settings: TokenSettings) -> Result<Token, Fault> {
+        let module = Module::load(&settings.module, settings.quirks.thread_safe)?;
+        module.enlist(1);
+        let ledger = PinLedger::new(&settings.ledger);
+        Ok(Token {
+            settings,
+            module,
+            ledger,
+            state: RwLock::default(),
+            keys: RwLock::default(),
+            connecting: Mutex::new(()),
+            pin: Mutex::new(None),
+        })
+    }
+
+    pub(crate) fn module(&self) -> &Arc<Module> {
+        &self.module
+    }
+
+    pub(crate) fn quirks(&self) -> &Quirks {
+        &self.settings.quirks
+    }
+
+    pub(crate) fn test_key(&self) -> Option<&str> {
+        self.settings.test_key.as_deref()
+    }
+
+    /// Finds the token, logs in and makes the test key if that is wanted. All sessions of before end. `may_restart`: no
+    /// call is inside, so that the module may be initialised anew if it doesn't show the token and serves no other.
+    pub fn connect(&self, pin: Secret, may_restart: bool) -> Result<TokenInfo, Fault> {
+        let _connecting = self.connecting.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.pin.lock().unwrap_or_else(PoisonError::into_inner) = Some(pin);
+        let (slot, info) = match self.find_slot() {
+            Err(_) if may_restart && self.module.users() == 1 => {
+                self.disconnect();
+                self.module.restart()?;
+                self.find_slot()?
+            }
+            found => found?,
+        };
+        self.disconnect();
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).clear();
+        let anchor = self.module.open_session(slot, self.settings.create_test_key)?;
+        let logged_in = self.log_in(anchor, &info).and_then(|()| self.ensure_test_key(anchor));
+        if let Err(fault) = logged_in {
+            // What matters is why the login failed.
+            let _ = self.module.close_session(anchor);
+            return Err(fault);
+        }
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        *state = State { epoch: state.epoch + 1, slot: Some(slot), anchor: Some(anchor) };
+        Ok(info)
+    }
+
+    fn disconnect(&self) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.epoch += 1;
+        if let (Some(slot), Some(_)) = (state.slot.take(), state.anchor.take()) {
+            // It fails where the token is gone, and with it the sessions.
+            let _ = self.module.close_all_sessions(slot);
+        }
+    }
+
+    fn find_slot(&self) -> Result<(SlotId, TokenInfo), Fault> {
+        let mut found = Vec::new();
+        for slot in self.module.slots()? {
+            // A slot whose token doesn't answer isn't the one.
+            let Ok(info) = self.module.token_info(slot) else { continue };
+            let is_it = match &self.settings.selector {
+                TokenSelector::Label(label) => info.label == *label,
+                TokenSelector::Serial(serial) => info.serial == *serial,
+            };
+            if is_it && info.is_initialized() {
+                found.push((slot, info));
+            }
+        }
+        let (what, name) = match &self.settings.selector {
+            TokenSelector::Label(label) => ("label", label),
+            TokenSelector::Serial(serial) => ("serial number", serial),
+        };
+        match found.pop() {
+            None => Err(Fault::Token(format!("the module has no token with the {what} '{name}'"))),
+            Some(_) if !found.is_empty() => Err(Fault::Token(format!(
+                "the module has several tokens with the {what} '{name}'; name it by its serial number"
+            ))),
+            Some(token) => Ok(token),
+        }
+    }
+
+    fn ensure_test_key(&self, session: SessionHandle) -> Result<(), Fault> {
+        let Some(label) = self.settings.test_key.as_deref().filter(|_| self.settings.create_test_key) else {
+            return Ok(());
+        };
+        if self.module.find_aes_keys(session, Some(label))?.is_empty() {
+            self.module.create_aes_key(session, &KeyTemplate { label, encrypt: true, decrypt: true })?;
+        }
+        Ok(())
+    }
+
+    /// The epoch, and a new session of it.
+    pub(crate) fn open_session(&self) -> Result<(u64, SessionHandle), Fault> {
+        let State { epoch, slot, .. } = *self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let slot = slot.ok_or_else(|| Fault::Token("the token isn't connected".into()))?;
+        Ok((epoch, self.module.open_session(slot, false)?))
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).epoch
+    }
+
+    /// A key's handle, from the cache or the token.
+    pub(crate) fn key(&self, session: SessionHandle, label: &Arc<str>) -> Result<ObjectHandle, Fault> {
+        if let Some(key) = self.keys.read().unwrap_or_else(PoisonError::into_inner).get(label) {
+            return Ok(*key);
+        }
+        let epoch = self.epoch();
+        let found = self.module.find_aes_keys(session, Some(label))?;
+        let key = match found.as_slice() {
+            [] => return Err(Fault::NoKey),
+            [key] => *key,
+            _ => return Err(Fault::AmbiguousLabel),
+        };
+        if self.module.key_attributes(session, key)?.value_len != 32 {
+            return Err(Fault::NoKey);
+        }
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        if self.epoch() == epoch {
+            keys.insert(Arc::clone(label), key);
+        }
+        Ok(key)
+    }
+
+    /// Forgets a key's handle.
+    pub(crate) fn forget_key(&self, label: &str) {
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).remove(label);
+    }
+
+    /// The AES-256 keys on the token.
+    pub fn list_keys(&self, session: SessionHandle) -> Result<Vec<KeyAttributes>, Fault> {
+        let mut found = Vec::new();
+        for key in self.module.find_aes_keys(session, None)? {
+            let attributes = match self.module.key_attributes(session, key) {
+                // Destroyed meanwhile.
+                Err(error) if error.code == CKR_OBJECT_HANDLE_INVALID => continue,
+                result => result?,
+            };
+            if attributes.value_len == 32 {
+                found.push(attributes);
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        self.module.enlist(-1);
+    }
+}

@@ -1,0 +1,76 @@
+//! Logging in: each PIN once.
+
+use super::Token;
+use crate::fault::Fault;
+use crate::module::{SessionHandle, TokenInfo};
+use cryptoki_sys::*;
+use std::sync::PoisonError;
+
+impl Token {
+    /// Logs in, unless this PIN was refused before or one more wrong PIN would lock the token.
+    pub(super) fn log_in(&self, session: SessionHandle, info: &TokenInfo) -> Result<(), Fault> {
+        if !info.needs_login() {
+            return Ok(());
+        }
+        let pin = self.pin.lock().unwrap_or_else(PoisonError::into_inner);
+        let pin = pin.as_ref().ok_or_else(|| Fault::Token("there is no PIN".into()))?;
+        let refused = |why: &str| Err(Fault::Token(why.to_owned()));
+        if info.is_locked() {
+            return refused("the user's PIN is locked; the security officer has to set a new one");
+        }
+        if info.is_final_try() {
+            return refused(
+                "one more wrong PIN locks the token, so none is tried; log in once with another tool",
+            );
+        }
+        let ledger = |error: crate::ledger::LedgerError| Fault::Token(error.to_string());
+        if self.ledger.is_refused(info, pin).map_err(ledger)? {
+            return Err(Fault::Token(format!(
+                "this PIN was refused before and isn't tried again; configure the right one, or delete {} to try it once more",
+                self.ledger.path().display()
+            )));
+        }
+        self.ledger.enter(info, pin).map_err(ledger)?;
+        match self.module.login(session, pin) {
+            Ok(()) => self.ledger.withdraw().map_err(ledger),
+            Err(error) if error.code == CKR_USER_ALREADY_LOGGED_IN => self.ledger.withdraw().map_err(ledger),
+            Err(error) => {
+                if !judges_pin(error.code) {
+                    self.ledger.withdraw().map_err(ledger)?;
+                }
+                Err(Fault::Call(error))
+            }
+        }
+    }
+
+    /// Logs in again, for all sessions, after a call that says that nobody is. `epoch` is that of its session.
+    pub(crate) fn log_in_again(&self, session: SessionHandle, epoch: u64) -> Result<(), Fault> {
+        let _connecting = self.connecting.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = {
+            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+            if state.epoch != epoch {
+                return Ok(());
+            }
+            state.slot.ok_or_else(|| Fault::Token("the token isn't connected".into()))?
+        };
+        let info = self.module.token_info(slot)?;
+        self.log_in(session, &info)
+    }
+}
+
+/// Whether a login's failure may have cost a try.
+fn judges_pin(code: CK_RV) -> bool {
+    !matches!(
+        code,
+        CKR_CRYPTOKI_NOT_INITIALIZED
+            | CKR_DEVICE_REMOVED
+            | CKR_SESSION_CLOSED
+            | CKR_SESSION_HANDLE_INVALID
+            | CKR_SESSION_READ_ONLY_EXISTS
+            | CKR_TOKEN_NOT_PRESENT
+            | CKR_USER_ANOTHER_ALREADY_LOGGED_IN
+            | CKR_USER_PIN_NOT_INITIALIZED
+            | CKR_USER_TOO_MANY_TYPES
+            | CKR_USER_TYPE_INVALID
+    )
+}
