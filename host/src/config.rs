@@ -6,10 +6,12 @@
 
 mod audit;
 mod components;
+mod hsm;
 mod key_store;
 mod keystore;
 mod reader;
 mod seal;
+mod secret;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -22,10 +24,12 @@ use std::path::{Path, PathBuf};
 pub use audit::{Audit, Fsync};
 pub use components::{ComponentFile, Components, Sha256Digest};
 pub use holdfast_keystore::KeyStoreName;
+pub use hsm::{Hsm, HsmKeys};
 pub use key_store::{InvalidName, KeyStore, Policy, RateLimit, Region, UriPathPrefix};
 pub use keystore::{Keystore, SealSource};
 pub use reader::Problem;
 pub use seal::SealSourceError;
+pub use secret::{PinSource, SecretError};
 pub use server::{Limits, Server, TlsFiles, Transport};
 
 use reader::{Places, Reader, Section};
@@ -45,6 +49,8 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// The request-handling components and the cache of their compiled code.
     pub components: Components,
+    /// HSMs, with unique names.
+    pub hsms: Vec<Hsm>,
     /// One or more, with unique names and URI paths.
     pub key_stores: Vec<KeyStore>,
     /// What is allowed but probably not meant.
@@ -110,7 +116,9 @@ impl Config {
         let audit = root.need_section("audit").and_then(audit::read);
         let metrics = root.section("metrics").map(audit::read_metrics);
         let components = root.need_section("components").and_then(components::read);
-        let key_stores = root.need("key_store").and_then(key_store::read_all);
+        let hsms = hsm::read_all(root.get("hsm"));
+        let known = hsms.as_deref().unwrap_or_default();
+        let key_stores = root.need("key_store").and_then(|entry| key_store::read_all(entry, known));
         root.finish();
         Some(Self {
             file: reader.file().to_owned(),
@@ -122,6 +130,7 @@ impl Config {
                 Some(read) => Some(read?),
             },
             components: components?,
+            hsms: hsms?,
             key_stores: key_stores?,
             warnings: Vec::new(),
             places: Places::new(),

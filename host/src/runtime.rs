@@ -5,7 +5,7 @@ mod watch;
 pub use watch::{finish, keep_checking, keep_reloading, keep_tallying};
 
 use crate::audit::{AuditError, AuditLog, Tally};
-use crate::backend::{KeyBackend, KeystoreBackend, Vault, VaultError};
+use crate::backend::{HsmBackend, KeyBackend, KeystoreBackend, Vault, VaultError};
 use crate::commands::CommandError;
 use crate::config::{self, ComponentFile, Config};
 use crate::gate::{Authenticator, Credentials, KeyStore, KeyStores};
@@ -16,6 +16,7 @@ use crate::rate::RateLimiter;
 use crate::sandbox::{CompiledCache, LoadError, Ticker, digest};
 use crate::server::{Connections, Exchange, WaitingRoom};
 use holdfast_keystore::KeystoreFile;
+use holdfast_pkcs11::Fleet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,14 @@ pub enum StartError {
     /// The sigv4 or proxy component can't be loaded.
     #[error(transparent)]
     Component(#[from] LoadError),
+    /// A key store's HSMs can't be used as configured.
+    #[error("the HSMs of key store {key_store}: {source}")]
+    Hsm {
+        /// Whose.
+        key_store: String,
+        /// Why not.
+        source: holdfast_pkcs11::StartError,
+    },
     /// A policy can't be loaded.
     #[error("the policy of key store {key_store}: {source}")]
     Policy {
@@ -64,6 +73,9 @@ pub struct Runtime {
     pub vault: Arc<Vault>,
 }
 
+/// For how long a start waits for HSMs.
+const FIRST_CHECKS: Duration = Duration::from_secs(2);
+
 /// What a claim may take: half of the budget, so that the rest of the request still has time to refuse.
 fn claim_time(budget: Duration) -> Duration {
     budget / 2
@@ -86,7 +98,8 @@ impl Runtime {
                 Some(policy) => Some(load_policy(store.name.as_str(), policy, &cache, &ticker).await?),
                 None => None,
             };
-            stores.push(Arc::new(key_store(store, policy, &vault)));
+            let backend = backend(config, store, &vault)?;
+            stores.push(Arc::new(key_store(store, policy, backend, &vault)));
         }
         let exchange = Exchange {
             stores: KeyStores::new(stores),
@@ -104,7 +117,34 @@ impl Runtime {
     }
 }
 
-fn key_store(store: &config::KeyStore, policy: Option<Arc<dyn Policy>>, vault: &Arc<Vault>) -> KeyStore {
+/// What holds the keys of a key store: its HSMs, or the keystore.
+fn backend(
+    config: &Config,
+    store: &config::KeyStore,
+    vault: &Arc<Vault>,
+) -> Result<Arc<dyn KeyBackend>, StartError> {
+    let name = store.name.as_str();
+    let Some(keys) = &store.hsm else {
+        let backend = KeystoreBackend::new(vault.clone(), name);
+        backend.check();
+        return Ok(Arc::new(backend));
+    };
+    let fleet = Fleet::start(config.fleet(store, keys))
+        .map_err(|source| StartError::Hsm { key_store: name.to_owned(), source })?;
+    // HSMs that are slow or away don't hold up the start; health tells of them.
+    fleet.wait_for_first_checks(FIRST_CHECKS);
+    for hsm in fleet.health() {
+        tracing::info!(key_store = name, hsm = hsm.name, model = hsm.model, serial = hsm.serial, status = ?hsm.status, "HSM");
+    }
+    Ok(Arc::new(HsmBackend::new(fleet)))
+}
+
+fn key_store(
+    store: &config::KeyStore,
+    policy: Option<Arc<dyn Policy>>,
+    backend: Arc<dyn KeyBackend>,
+    vault: &Arc<Vault>,
+) -> KeyStore {
     let name = store.name.as_str();
     if !vault.has_key_store(name) {
         tracing::warn!(
@@ -115,8 +155,6 @@ fn key_store(store: &config::KeyStore, policy: Option<Arc<dyn Policy>>, vault: &
     if policy.is_none() {
         tracing::warn!(key_store = name, "no policy is configured: every operation with a key is refused");
     }
-    let backend = KeystoreBackend::new(vault.clone(), name);
-    backend.check();
     let credentials = Credentials::default();
     credentials.replace(vault.credentials(name));
     KeyStore {
@@ -127,7 +165,7 @@ fn key_store(store: &config::KeyStore, policy: Option<Arc<dyn Policy>>, vault: &
         credentials,
         rate: store.rate_limit.map(|rate| RateLimiter::new(rate.per_second.get(), rate.burst.get())),
         policy,
-        backend: Arc::new(backend),
+        backend,
     }
 }
 

@@ -74,7 +74,7 @@ pub fn record(trace: &Trace, finished: &Finished<'_>) -> String {
         line.text("revision", &policy.revision);
         line.close();
     }
-    line.optional("keyManager", trace.key_manager);
+    line.optional("keyManager", trace.key_manager.as_deref());
     line.raw("status", &finished.status.to_string());
     line.optional("errorName", finished.error.map(ErrorName::as_str));
     // Only what the gate itself said: a component's message could repeat what it has seen.
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn l1_a_record_is_one_line_of_json_with_every_fact() {
-        let mut trace = Trace::new(1_700_000_000);
+        let mut trace = Trace::new(1_700_000_000, std::time::Instant::now());
         trace.access_key_id = Some("ID".into());
         trace.metadata = Some(RequestMetadata {
             principal: Some("a\nb\u{2028}\"".into()),

@@ -1,6 +1,6 @@
 //! The sealed software keystore as a backend, reread when its file changes.
 
-use super::{BackendError, Done, KeyBackend, Sealed};
+use super::{BackendError, Done, KeyBackend, Sealed, Served};
 use holdfast_gate::aead::frame_aad;
 use holdfast_gate::body::DecryptInputs;
 use holdfast_gate::reply::{HealthStatus, KeyManager, KeyMetadata};
@@ -9,6 +9,7 @@ use holdfast_keystore::{
 };
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
 use zeroize::Zeroizing;
 
 /// An opened keystore file, shared by the key stores that live in it.
@@ -83,6 +84,8 @@ impl Vault {
 pub struct KeystoreBackend {
     vault: Arc<Vault>,
     key_store: String,
+    /// As a key manager.
+    name: Arc<str>,
     health: AtomicU8,
 }
 
@@ -91,7 +94,12 @@ const ACTIVE: u8 = 1;
 impl KeystoreBackend {
     /// The keys of `key_store`. Unavailable until the first check.
     pub fn new(vault: Arc<Vault>, key_store: &str) -> KeystoreBackend {
-        KeystoreBackend { vault, key_store: key_store.to_owned(), health: AtomicU8::new(0) }
+        KeystoreBackend {
+            vault,
+            key_store: key_store.to_owned(),
+            name: "keystore".into(),
+            health: AtomicU8::new(0),
+        }
     }
 
     fn with_key<T>(
@@ -147,7 +155,6 @@ fn decrypt(key: &Key, inputs: &DecryptInputs) -> Result<Zeroizing<Vec<u8>>, Back
 }
 
 fn verify(key: &Key, made: &Sealed, framed_aad: &[u8], plaintext: &[u8]) -> Result<(), BackendError> {
-    // AWS's test client expects that a CDIV needs a key that may decrypt.
     if !key.usage().decrypt {
         return Err(BackendError::Usage);
     }
@@ -161,39 +168,44 @@ fn verify(key: &Key, made: &Sealed, framed_aad: &[u8], plaintext: &[u8]) -> Resu
     key.verify(&encrypted, framed_aad, plaintext).map_err(failed)
 }
 
-impl KeyBackend for KeystoreBackend {
-    fn vendor(&self) -> &str {
-        "Holdfast"
+impl KeystoreBackend {
+    fn served<T>(&self, result: Result<T, BackendError>) -> Result<Served<T>, BackendError> {
+        result.map(|value| Served { value, by: Some(self.name.clone()) })
     }
+}
 
-    fn id(&self) -> &'static str {
-        "keystore"
+/// The operations are done at once: nothing here waits.
+impl KeyBackend for KeystoreBackend {
+    fn vendor(&self) -> String {
+        "Holdfast".into()
     }
 
     fn fleet(&self) -> Vec<KeyManager> {
         let active = self.health.load(Ordering::Acquire) == ACTIVE;
         vec![KeyManager {
-            id: self.id().into(),
+            id: self.name.as_ref().into(),
             model: concat!("Holdfast sealed keystore ", env!("CARGO_PKG_VERSION")).into(),
             status: if active { HealthStatus::Active } else { HealthStatus::Unavailable },
         }]
     }
 
-    fn key_metadata<'a>(&'a self, key_id: &'a str) -> Done<'a, KeyMetadata> {
+    fn key_metadata<'a>(&'a self, key_id: &'a str) -> Done<'a, Served<KeyMetadata>> {
         let metadata = self.with_key(key_id, |key| {
             let usage = key.usage();
-            let usages = [(usage.encrypt, "ENCRYPT"), (usage.decrypt, "DECRYPT")];
-            Ok(KeyMetadata {
-                key_spec: "AES_256".into(),
-                key_usage: usages.iter().filter(|(has, _)| *has).map(|(_, name)| (*name).into()).collect(),
-                enabled: key.status() == Status::Enabled,
-            })
+            Ok(super::metadata(usage.encrypt, usage.decrypt, key.status() == Status::Enabled))
         });
-        Box::pin(std::future::ready(metadata))
+        Box::pin(std::future::ready(self.served(metadata)))
     }
 
-    fn encrypt<'a>(&'a self, key_id: &'a str, plaintext: &'a [u8], aad: &'a [u8]) -> Done<'a, Sealed> {
-        Box::pin(std::future::ready(self.with_key(key_id, |key| encrypt(key, plaintext, aad))))
+    fn encrypt<'a>(
+        &'a self,
+        key_id: &'a str,
+        plaintext: &'a [u8],
+        aad: &'a [u8],
+        _: Instant,
+    ) -> Done<'a, Served<Sealed>> {
+        let made = self.with_key(key_id, |key| encrypt(key, plaintext, aad));
+        Box::pin(std::future::ready(self.served(made)))
     }
 
     fn verify<'a>(
@@ -202,12 +214,19 @@ impl KeyBackend for KeystoreBackend {
         made: &'a Sealed,
         framed_aad: &'a [u8],
         plaintext: &'a [u8],
+        _: Instant,
     ) -> Done<'a, ()> {
         Box::pin(std::future::ready(self.with_key(key_id, |key| verify(key, made, framed_aad, plaintext))))
     }
 
-    fn decrypt<'a>(&'a self, key_id: &'a str, inputs: &'a DecryptInputs) -> Done<'a, Zeroizing<Vec<u8>>> {
-        Box::pin(std::future::ready(self.with_key(key_id, |key| decrypt(key, inputs))))
+    fn decrypt<'a>(
+        &'a self,
+        key_id: &'a str,
+        inputs: &'a DecryptInputs,
+        _: Instant,
+    ) -> Done<'a, Served<Zeroizing<Vec<u8>>>> {
+        let opened = self.with_key(key_id, |key| decrypt(key, inputs));
+        Box::pin(std::future::ready(self.served(opened)))
     }
 
     fn check(&self) {

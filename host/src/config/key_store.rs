@@ -9,6 +9,7 @@ use std::sync::Arc;
 use holdfast_keystore::KeyStoreName;
 
 use super::components::{ComponentFile, read_file};
+use super::hsm::{self, Hsm, HsmKeys};
 use super::reader::{Entry, Section};
 use super::units;
 
@@ -25,6 +26,8 @@ pub struct KeyStore {
     pub rate_limit: Option<RateLimit>,
     /// GetHealthStatus's xksProxyFleetSize.
     pub fleet_size: NonZeroU32,
+    /// Where its keys are in HSMs; `None` where they are in the keystore.
+    pub hsm: Option<HsmKeys>,
     /// `None`: every operation with a key is refused.
     pub policy: Option<Policy>,
 }
@@ -128,7 +131,7 @@ impl UriPathPrefix {
     }
 }
 
-pub fn read_all(entry: Entry<'_>) -> Option<Vec<KeyStore>> {
+pub fn read_all(entry: Entry<'_>, hsms: &[Hsm]) -> Option<Vec<KeyStore>> {
     let entries = entry.list()?;
     if entries.is_empty() {
         entry.problem("is empty; at least one [[key_store]] is needed");
@@ -137,7 +140,7 @@ pub fn read_all(entry: Entry<'_>) -> Option<Vec<KeyStore>> {
     let mut stores: Vec<KeyStore> = Vec::new();
     let mut whole = true;
     for entry in entries {
-        match entry.section().and_then(|section| read(section, &stores)) {
+        match entry.section().and_then(|section| read(section, &stores, hsms)) {
             Some(store) => stores.push(store),
             None => whole = false,
         }
@@ -145,7 +148,7 @@ pub fn read_all(entry: Entry<'_>) -> Option<Vec<KeyStore>> {
     whole.then_some(stores)
 }
 
-fn read(section: Section<'_>, before: &[KeyStore]) -> Option<KeyStore> {
+fn read(section: Section<'_>, before: &[KeyStore], hsms: &[Hsm]) -> Option<KeyStore> {
     let name = section.need("name").and_then(|entry| {
         let name: KeyStoreName = entry.parsed(str::parse)?;
         if before.iter().any(|store| store.name == name) {
@@ -168,6 +171,8 @@ fn read(section: Section<'_>, before: &[KeyStore]) -> Option<KeyStore> {
     let regions = section.need("regions").and_then(regions);
     let rate_limit = rate_limit(&section);
     let fleet_size = section.get("fleet_size").and_then(|entry| positive(entry.integer(1..=1000)?));
+    let taken = before.iter().filter_map(|store| store.hsm.as_ref()).flat_map(|keys| keys.hsms.clone());
+    let hsm = hsm::read_keys(&section, hsms, &taken.collect::<Vec<_>>());
     let policy = match section.has("policy") {
         true => section.section("policy").map(policy),
         false => {
@@ -183,6 +188,7 @@ fn read(section: Section<'_>, before: &[KeyStore]) -> Option<KeyStore> {
         regions: regions?,
         rate_limit,
         fleet_size: fleet_size.unwrap_or(NonZeroU32::MIN),
+        hsm: hsm?,
         policy: match policy {
             None => None,
             Some(read) => Some(read?),

@@ -69,7 +69,7 @@ fn seal(section: Section<'_>) -> Option<SealSource> {
     seal
 }
 
-fn variable(text: &str) -> Result<String, String> {
+pub(super) fn variable(text: &str) -> Result<String, String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     if !text.is_empty()
         && text.bytes().all(allowed)
@@ -81,7 +81,7 @@ fn variable(text: &str) -> Result<String, String> {
 }
 
 /// systemd takes any file name here, but never a path.
-fn credential(text: &str) -> Result<String, String> {
+pub(super) fn credential(text: &str) -> Result<String, String> {
     if text.is_empty() || text.len() > 255 || text.contains(['/', '\0']) || text == "." || text == ".." {
         return Err(format!(
             "{text:?} isn't the name of a systemd credential (a file name without a folder)"

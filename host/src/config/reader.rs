@@ -176,6 +176,16 @@ impl<'a> Section<'a> {
         self.table.contains_key(name)
     }
 
+    /// All fields, of a table whose fields are named by whoever writes it.
+    pub fn entries(&self) -> Vec<(&'a str, Entry<'a>)> {
+        let table: &'a DeTable<'a> = self.table;
+        let entry = |(name, value): (&'a Spanned<_>, &'a Spanned<DeValue<'a>>)| {
+            let name: &'a std::borrow::Cow<'a, str> = name.get_ref();
+            (name.as_ref(), self.reader.entry(self.field(name), value))
+        };
+        table.iter().map(entry).collect()
+    }
+
     /// Reports the fields that nobody asked for.
     pub fn finish(self) {
         let known = self.known.borrow();

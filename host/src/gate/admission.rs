@@ -65,7 +65,7 @@ impl Admission {
             fleet_size: self.store.fleet_size,
             vendor: "Holdfast".into(),
             model: concat!("Holdfast ", env!("CARGO_PKG_VERSION")).into(),
-            ekm_vendor: self.store.backend.vendor().into(),
+            ekm_vendor: self.store.backend.vendor(),
             fleet: self.store.backend.fleet(),
         };
         trace.outcome = Outcome::Health(health.clone());

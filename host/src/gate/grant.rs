@@ -29,10 +29,10 @@ impl Grant {
         if self.operation != Operation::GetKeyMetadata {
             return Err(differs("operation"));
         }
-        let metadata = self.store.backend.key_metadata(&self.key_id).await?;
-        trace.key_manager = Some(self.store.backend.id());
-        trace.outcome = Outcome::KeyMetadata(metadata.clone());
-        Ok(metadata)
+        let served = self.store.backend.key_metadata(&self.key_id).await?;
+        trace.key_manager = served.by;
+        trace.outcome = Outcome::KeyMetadata(served.value.clone());
+        Ok(served.value)
     }
 
     /// Encrypt: AAD framing, encryption, CDIV and its verifying decryption, on the signed inputs.
@@ -44,15 +44,17 @@ impl Grant {
             return Err(differs("inputs"));
         }
         let backend = &self.store.backend;
-        trace.key_manager = Some(backend.id());
-        let made = backend.encrypt(&self.key_id, &inputs.plaintext, &inputs.aad).await?;
+        let deadline = trace.deadline;
+        let served = backend.encrypt(&self.key_id, &inputs.plaintext, &inputs.aad, deadline).await?;
+        trace.key_manager = served.by;
+        let made = served.value;
         // In this order: a bit that flips after the CDIV was computed is found by the decryption (spec, Appendix C).
         let value = inputs
             .with_cdiv
             .then(|| cdiv(&inputs.aad, &made.metadata, &made.iv, &made.ciphertext, &made.tag));
         if inputs.with_cdiv {
             let framed = frame_aad(&inputs.aad, &made.metadata)?;
-            backend.verify(&self.key_id, &made, &framed, &inputs.plaintext).await?;
+            backend.verify(&self.key_id, &made, &framed, &inputs.plaintext, deadline).await?;
         }
         let fits = made.ciphertext.len() == inputs.plaintext.len()
             && matches!(made.iv.len(), 12 | 16)
@@ -85,9 +87,9 @@ impl Grant {
             return Err(differs("inputs"));
         }
         let backend = &self.store.backend;
-        trace.key_manager = Some(backend.id());
-        let plaintext = backend.decrypt(&self.key_id, inputs).await?;
-        trace.outcome = Outcome::Plaintext(plaintext.clone());
-        Ok(plaintext)
+        let served = backend.decrypt(&self.key_id, inputs, trace.deadline).await?;
+        trace.key_manager = served.by;
+        trace.outcome = Outcome::Plaintext(served.value.clone());
+        Ok(served.value)
     }
 }

@@ -7,6 +7,7 @@ use holdfast_gate::query::{Decision, Operation};
 use holdfast_gate::reply::Outcome;
 use holdfast_gate::sigv4::AuthenticationFault;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Filled by the gate as the request goes through it.
 pub struct Trace {
@@ -23,13 +24,15 @@ pub struct Trace {
     /// What the policy said.
     pub decided: Option<Decided>,
     /// Which key manager served.
-    pub key_manager: Option<&'static str>,
+    pub key_manager: Option<Arc<str>>,
     /// Why the gate refused; never secrets or content.
     pub refused: Option<Refusal>,
     /// Whether a component passed other inputs than the signed ones.
     pub inputs_differed: bool,
     /// The request's time by our clock, in seconds since 1970, as the policy saw it.
     pub time: u64,
+    /// When the request's budget ends.
+    pub deadline: Instant,
     /// Whether the gate is at work (waiting for the body, the policy, the key), so that a request out of time tells
     /// who was slow.
     pub in_gate: bool,
@@ -46,8 +49,8 @@ pub struct Decided {
 }
 
 impl Trace {
-    /// Nothing known yet.
-    pub fn new(time: u64) -> Trace {
+    /// Nothing known yet of a request that came at `time` and must be answered before `deadline`.
+    pub fn new(time: u64, deadline: Instant) -> Trace {
         Trace {
             access_key_id: None,
             authentication_fault: None,
@@ -59,6 +62,7 @@ impl Trace {
             refused: None,
             inputs_differed: false,
             time,
+            deadline,
             in_gate: false,
             outcome: Outcome::Nothing,
         }

@@ -111,8 +111,8 @@ impl Exchange {
         let tail = target.tail.to_owned();
         let head =
             Head { method: parts.method, path, headers: parts.headers, tls_peer: peer.certificate.clone() };
-        let trace = Trace::new(unix_time());
         let deadline = start + self.budget;
+        let trace = Trace::new(unix_time(), deadline.into_std());
         let received = self.receive(head, body, store, peer, trace.time);
         let Ok(request) = tokio::time::timeout_at(deadline, received).await else {
             return Answer::refusal(&Refusal::new(

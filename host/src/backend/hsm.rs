@@ -1,0 +1,151 @@
+//! A fleet of HSMs as a backend.
+
+use super::{BackendError, Done, KeyBackend, Sealed, Served, metadata};
+use holdfast_gate::aead::frame_aad;
+use holdfast_gate::body::DecryptInputs;
+use holdfast_gate::reply::{HealthStatus, KeyManager, KeyMetadata};
+use holdfast_pkcs11::{Encrypted, Error, Fleet, Status};
+use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
+
+/// What is left of a request's budget when its HSM is given up: enough to refuse, and to record that.
+const RESERVE: Duration = Duration::from_millis(5);
+
+/// The HSMs of one key store.
+pub struct HsmBackend {
+    fleet: Fleet,
+}
+
+impl HsmBackend {
+    /// Of a fleet at work.
+    pub fn new(fleet: Fleet) -> HsmBackend {
+        HsmBackend { fleet }
+    }
+}
+
+impl From<Error> for BackendError {
+    fn from(error: Error) -> BackendError {
+        match error {
+            Error::KeyNotFound => BackendError::KeyNotFound,
+            Error::Usage => BackendError::Usage,
+            Error::Disabled => BackendError::Disabled,
+            Error::InvalidCiphertext => BackendError::InvalidCiphertext,
+            Error::TooLong => BackendError::TooLong(error.to_string()),
+            Error::Busy => BackendError::Busy,
+            Error::Timeout => BackendError::Timeout,
+            Error::Unavailable(why) => BackendError::Unavailable(why),
+            Error::Failed(why) => BackendError::Failed(why),
+        }
+    }
+}
+
+impl KeyBackend for HsmBackend {
+    fn vendor(&self) -> String {
+        "PKCS#11".into()
+    }
+
+    fn fleet(&self) -> Vec<KeyManager> {
+        let manager = |health: holdfast_pkcs11::Health| KeyManager {
+            model: match (health.model.as_str(), health.firmware.as_str()) {
+                ("", _) => "not connected yet".into(),
+                (model, "") => model.to_owned(),
+                (model, firmware) => format!("{model} {firmware}"),
+            },
+            id: match health.serial.as_str() {
+                "" => health.name,
+                serial => format!("{} {serial}", health.name),
+            },
+            status: match health.status {
+                Status::Active => HealthStatus::Active,
+                Status::Degraded(_) => HealthStatus::Degraded,
+                Status::Unavailable(_) => HealthStatus::Unavailable,
+            },
+        };
+        self.fleet.health().into_iter().map(manager).collect()
+    }
+
+    fn key_metadata<'a>(&'a self, key_id: &'a str) -> Done<'a, Served<KeyMetadata>> {
+        let described = self.fleet.describe(key_id).map_err(BackendError::from);
+        let described = described.map(|key| Served {
+            value: metadata(key.encrypt, key.decrypt, key.enabled),
+            // It is known from the last listing of keys.
+            by: None,
+        });
+        Box::pin(std::future::ready(described))
+    }
+
+    fn encrypt<'a>(
+        &'a self,
+        key_id: &'a str,
+        plaintext: &'a [u8],
+        aad: &'a [u8],
+        deadline: Instant,
+    ) -> Done<'a, Served<Sealed>> {
+        Box::pin(async move {
+            // The length was checked with the body, and the metadata's is fixed.
+            let mut too_long = None;
+            let frame = |metadata: &[u8]| {
+                frame_aad(aad, metadata).unwrap_or_else(|refusal| {
+                    too_long = Some(BackendError::TooLong(refusal.message.into_owned()));
+                    Vec::new()
+                })
+            };
+            let made = self.fleet.encrypt(key_id, plaintext, frame, deadline - RESERVE).await?;
+            match too_long {
+                Some(error) => Err(error),
+                None => Ok(Served {
+                    value: Sealed {
+                        ciphertext: made.ciphertext,
+                        iv: made.iv,
+                        tag: made.tag,
+                        metadata: made.metadata,
+                    },
+                    by: Some(made.hsm),
+                }),
+            }
+        })
+    }
+
+    fn verify<'a>(
+        &'a self,
+        key_id: &'a str,
+        made: &'a Sealed,
+        framed_aad: &'a [u8],
+        plaintext: &'a [u8],
+        deadline: Instant,
+    ) -> Done<'a, ()> {
+        Box::pin(async move {
+            let made = Encrypted {
+                ciphertext: made.ciphertext.clone(),
+                iv: made.iv.clone(),
+                tag: made.tag.clone(),
+                metadata: made.metadata.clone(),
+                hsm: "".into(),
+            };
+            Ok(self.fleet.verify(key_id, &made, framed_aad, plaintext, deadline - RESERVE).await?)
+        })
+    }
+
+    fn decrypt<'a>(
+        &'a self,
+        key_id: &'a str,
+        inputs: &'a DecryptInputs,
+        deadline: Instant,
+    ) -> Done<'a, Served<Zeroizing<Vec<u8>>>> {
+        Box::pin(async move {
+            let framed = frame_aad(&inputs.aad, &inputs.metadata)
+                .map_err(|refusal| BackendError::TooLong(refusal.message.into_owned()))?;
+            let sealed = holdfast_pkcs11::Sealed {
+                ciphertext: &inputs.ciphertext,
+                iv: &inputs.iv,
+                tag: &inputs.tag,
+                metadata: &inputs.metadata,
+            };
+            let opened = self.fleet.decrypt(key_id, sealed, &inputs.aad, &framed, deadline - RESERVE).await?;
+            Ok(Served { value: opened.plaintext, by: Some(opened.hsm) })
+        })
+    }
+
+    /// The fleet checks its HSMs by itself.
+    fn check(&self) {}
+}
