@@ -17,7 +17,7 @@ const MAX_LEN: usize = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum SealSourceError {
     /// The file can't be read.
-    #[error("can't read the seal's {what} {}", file.display())]
+    #[error("can't read the seal's {what} {}: {source}", file.display())]
     Unreadable {
         /// `key file`, `passphrase file` or `systemd credential`.
         what: &'static str,
