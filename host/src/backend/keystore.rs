@@ -30,35 +30,24 @@ struct Held {
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
     /// The file can't be read or opened.
-    #[error("the keystore {path}: {source}")]
-    File {
-        /// Which.
-        path: String,
-        /// Why.
-        source: FileError,
-    },
+    #[error("the keystore: {0}")]
+    File(FileError),
     /// The configuration's seal can't be had.
     #[error("the keystore's seal: {0}")]
     Seal(#[from] SealSourceError),
     /// It was sealed anew, and the configuration's seal is still the old one.
     #[error(
-        "the keystore {path} was sealed anew, and the configuration's seal doesn't open it ({source}): put the new seal \
-         where keystore.seal says, or change keystore.seal and restart"
+        "the keystore was sealed anew, and the configuration's seal doesn't open it ({0}): put the new seal where \
+         keystore.seal says, or change keystore.seal and restart"
     )]
-    Resealed {
-        /// Which.
-        path: String,
-        /// Why.
-        source: FileError,
-    },
+    Resealed(FileError),
 }
 
 impl Vault {
     /// Opens the file with the seal from `seal_source`.
     pub fn open(file: KeystoreFile, seal_source: SealSource) -> Result<Arc<Vault>, VaultError> {
         let seal = seal_source.read()?;
-        let path = || file.path().display().to_string();
-        let opened = file.open(&seal).map_err(|source| VaultError::File { path: path(), source })?;
+        let opened = file.open(&seal).map_err(VaultError::File)?;
         let current = RwLock::new(Arc::new(opened.clone()));
         Ok(Arc::new(Vault { held: Mutex::new(Held { seal, opened }), current, file, seal_source }))
     }
@@ -69,22 +58,16 @@ impl Vault {
     pub fn reload(&self) -> Result<bool, VaultError> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let held = &mut *held;
-        let path = || self.file.path().display().to_string();
         let changed = match self.file.reload(&held.seal, &mut held.opened) {
             Err(error) if is_of_the_seal(&error) => {
                 let seal = self.seal_source.read()?;
-                let changed = self.file.reload(&seal, &mut held.opened).map_err(|source| {
-                    let path = path();
-                    if is_of_the_seal(&source) {
-                        VaultError::Resealed { path, source }
-                    } else {
-                        VaultError::File { path, source }
-                    }
+                let changed = self.file.reload(&seal, &mut held.opened).map_err(|error| {
+                    if is_of_the_seal(&error) { VaultError::Resealed(error) } else { VaultError::File(error) }
                 })?;
                 held.seal = seal;
                 changed
             }
-            result => result.map_err(|source| VaultError::File { path: path(), source })?,
+            result => result.map_err(VaultError::File)?,
         };
         if changed {
             let opened = Arc::new(held.opened.clone());
