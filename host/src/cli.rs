@@ -74,6 +74,9 @@ impl ConfigFile {
 /// The key store that a command works on.
 #[derive(Args, Clone, Debug)]
 pub struct KeyStoreChoice {
+    /// Where it stands.
+    #[command(flatten)]
+    pub config: ConfigFile,
     /// The key store's name in the configuration [default: the only one]
     #[arg(long = "key-store", value_name = "NAME", global = true)]
     pub name: Option<String>,

@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tracing::callsite::Identifier;
 use tracing::field::{Field, Visit};
-use tracing::subscriber::Interest;
-use tracing::{Event, Level, Metadata};
-use tracing_subscriber::layer::{Context, Filter, Layer, SubscriberExt};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt as lines};
 
@@ -37,7 +36,7 @@ pub fn start(format: LogFormat) -> Quota {
         LogFormat::Text => Box::new(layer.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))),
         LogFormat::Json => Box::new(layer.json()),
     };
-    tracing_subscriber::registry().with(layer.with_filter(quota.clone())).with(chosen).init();
+    tracing_subscriber::registry().with(layer).with(chosen).with(quota.clone()).init();
     quota
 }
 
@@ -98,16 +97,8 @@ impl Quota {
     }
 }
 
-impl<S> Filter<S> for Quota {
-    fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
-        true
-    }
-
-    fn callsite_enabled(&self, _: &'static Metadata<'static>) -> Interest {
-        Interest::always()
-    }
-
-    fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
+impl<S: Subscriber> Layer<S> for Quota {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         self.takes(event)
     }
 }
@@ -148,7 +139,7 @@ mod tests {
         let (written, quota) = (Written::default(), Quota::default());
         let writer = written.clone();
         let layer = lines::layer().with_ansi(false).with_writer(move || writer.clone());
-        let subscriber = tracing_subscriber::registry().with(layer.with_filter(quota.clone()));
+        let subscriber = tracing_subscriber::registry().with(layer).with(quota.clone());
         let count = |text: &str| {
             let written = written.0.lock().unwrap();
             String::from_utf8_lossy(&written).lines().filter(|line| line.contains(text)).count()

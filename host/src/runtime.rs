@@ -1,12 +1,13 @@
 //! Puts the parts together: from a checked configuration to something that answers requests.
 
+mod prune;
 mod watch;
 
+pub use prune::{keep_pruning, mark_used};
 pub use watch::{finish, keep_checking, keep_reloading, keep_tallying};
 
 use crate::audit::{AuditError, AuditLog, Tally};
 use crate::backend::{HsmBackend, KeyBackend, KeystoreBackend, Vault, VaultError};
-use crate::commands::CommandError;
 use crate::config::{self, ComponentFile, Config};
 use crate::gate::{Authenticator, Credentials, KeyStore, KeyStores};
 use crate::metrics::Metrics;
@@ -24,9 +25,6 @@ use std::time::Duration;
 /// Why the host can't start. Each says what to mend.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The keystore's seal can't be read.
-    #[error("the keystore's seal: {0}")]
-    Seal(CommandError),
     /// The keystore can't be opened.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -84,8 +82,7 @@ fn claim_time(budget: Duration) -> Duration {
 impl Runtime {
     /// Opens everything that `config` names.
     pub async fn assemble(config: &Config) -> Result<Runtime, StartError> {
-        let seal = config.keystore.seal.read().map_err(|error| StartError::Seal(error.into()))?;
-        let vault = Vault::open(KeystoreFile::at(&config.keystore.path), seal)?;
+        let vault = Vault::open(KeystoreFile::at(&config.keystore.path), config.keystore.seal.clone())?;
         let ticker = Ticker::start().map_err(StartError::Thread)?;
         let cache = CompiledCache::open(&config.components.cache)?;
         let limits = &config.server.limits;

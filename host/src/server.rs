@@ -7,12 +7,11 @@ mod connection;
 mod connections;
 mod exchange;
 pub mod metrics;
-mod tls;
+pub mod tls;
 mod waiting;
 
 pub use connections::Connections;
 pub use exchange::Exchange;
-pub use tls::{TlsError, acceptor};
 pub use waiting::WaitingRoom;
 
 use crate::config::Limits;
@@ -20,14 +19,14 @@ use connection::Connection;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tls::ServedCertificate;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
 /// A listener and what answers on it.
 pub struct Server {
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<ServedCertificate>>,
     limits: Limits,
     exchange: Arc<Exchange>,
     connections: Arc<Connections>,
@@ -42,7 +41,7 @@ impl Server {
     /// Binds `address`.
     pub async fn bind(
         address: SocketAddr,
-        tls: Option<TlsAcceptor>,
+        tls: Option<Arc<ServedCertificate>>,
         limits: Limits,
         exchange: Arc<Exchange>,
     ) -> std::io::Result<Server> {
@@ -100,7 +99,7 @@ impl Server {
             exchange: self.exchange.clone(),
             stop: stop.clone(),
         };
-        tokio::spawn(connection.serve(stream, self.tls.clone()));
+        tokio::spawn(connection.serve(stream, self.tls.as_deref().map(ServedCertificate::acceptor)));
     }
 
     /// Those in the listen queue are connected as their clients see it, and may have sent a request.

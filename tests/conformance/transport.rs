@@ -323,7 +323,7 @@ fn t9_half_a_head_is_closed_within_the_limit() {
 
 #[test]
 fn t9_half_a_handshake_is_closed_within_the_limit() {
-    let host = setup().tls().limit("handshake_time", "300ms").start();
+    let host = setup().tls().limit("handshake_time", "2s").start();
     let mut raw = holdfast_tests::Raw::open_tcp(&host);
     // The beginning of a ClientHello.
     raw.write([0x16, 3, 1, 2, 0, 1]);

@@ -68,7 +68,7 @@ fn l1_requests_cannot_flood_the_log() {
     let written = log.lines().filter(|line| line.contains("requests are refused") && line.contains("ERROR"));
     let written = written.count() as u64;
     let left_out =
-        log.lines().filter_map(|line| line.split_once("left_out=")?.1.split(' ').next()?.parse().ok());
+        log.lines().filter_map(|line| line.split_once("left_out=")?.1.split(' ').next()?.parse::<u64>().ok());
     let left_out: u64 = left_out.sum();
     assert!(written < refused && left_out > 0 && written + left_out >= refused, "{log}");
 }

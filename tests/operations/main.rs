@@ -4,6 +4,7 @@
 mod audit;
 mod changes;
 mod process;
+mod renewal;
 mod rollback;
 mod start;
 mod stop;

@@ -35,6 +35,12 @@ pub enum ContentsError {
     /// A secret belongs to one access key id.
     #[error("the secret access key of `{0}` is in use by another credential; every credential needs its own")]
     SecretInUse(AccessKeyId),
+    /// Nobody could sign any more.
+    #[error(
+        "`{1}` is the last credential of key store `{0}`, and without one every request is refused; \
+         create another first, or use --force"
+    )]
+    LastCredential(KeyStoreName, AccessKeyId),
     /// Only versions made here encrypt.
     #[error("all versions of key `{0}` are imported, and those only decrypt; rotate it first")]
     NothingToEncryptWith(KeyId),
@@ -283,6 +289,19 @@ impl Contents {
         let (id, secret) = (AccessKeyId::generate(random)?, SecretAccessKey::generate(random)?);
         self.add_credential(key_store, &id, secret, now)?;
         Ok(id)
+    }
+
+    /// Removes a credential, unless it is the key store's last one.
+    pub fn remove_spare_credential(
+        &mut self,
+        key_store: &KeyStoreName,
+        access_key_id: &AccessKeyId,
+    ) -> Result<(), ContentsError> {
+        let credentials = &self.key_store_mut(key_store)?.credentials;
+        if credentials.len() == 1 && credentials.contains_key(access_key_id) {
+            return Err(ContentsError::LastCredential(key_store.clone(), access_key_id.clone()));
+        }
+        self.remove_credential(key_store, access_key_id)
     }
 
     /// Removes a credential.

@@ -1,11 +1,12 @@
 //! The sealed software keystore as a backend, reread when its file changes.
 
 use super::{BackendError, Done, KeyBackend, Sealed, Served};
+use crate::config::{SealSource, SealSourceError};
 use holdfast_gate::aead::frame_aad;
 use holdfast_gate::body::DecryptInputs;
 use holdfast_gate::reply::{HealthStatus, KeyManager, KeyMetadata};
 use holdfast_keystore::{
-    FileError, Key, KeyError, KeystoreFile, Opened, Seal, SecretAccessKey, Status, SystemRandom,
+    FileError, Key, KeyError, KeystoreFile, OpenError, Opened, Seal, SecretAccessKey, Status, SystemRandom,
 };
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -15,38 +16,62 @@ use zeroize::Zeroizing;
 /// An opened keystore file, shared by the key stores that live in it.
 pub struct Vault {
     file: KeystoreFile,
-    seal: Seal,
-    held: Mutex<Opened>,
+    /// Read again when it no longer opens the file.
+    seal_source: SealSource,
+    held: Mutex<Held>,
     current: RwLock<Arc<Opened>>,
+}
+
+struct Held {
+    seal: Seal,
+    opened: Opened,
 }
 
 /// Why the keystore can't be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the keystore {path}: {source}")]
-pub struct VaultError {
-    path: String,
-    source: FileError,
+pub enum VaultError {
+    /// The file can't be read or opened.
+    #[error("the keystore: {0}")]
+    File(FileError),
+    /// The configuration's seal can't be had.
+    #[error("the keystore's seal: {0}")]
+    Seal(#[from] SealSourceError),
+    /// It was sealed anew, and the configuration's seal is still the old one.
+    #[error(
+        "the keystore was sealed anew, and the configuration's seal doesn't open it ({0}): put the new seal where \
+         keystore.seal says, or change keystore.seal and restart"
+    )]
+    Resealed(FileError),
 }
 
 impl Vault {
-    /// Opens the file.
-    pub fn open(file: KeystoreFile, seal: Seal) -> Result<Arc<Vault>, VaultError> {
-        let failed = |source| VaultError { path: file.path().display().to_string(), source };
-        let opened = file.open(&seal).map_err(failed)?;
+    /// Opens the file with the seal from `seal_source`.
+    pub fn open(file: KeystoreFile, seal_source: SealSource) -> Result<Arc<Vault>, VaultError> {
+        let seal = seal_source.read()?;
+        let opened = file.open(&seal).map_err(VaultError::File)?;
         let current = RwLock::new(Arc::new(opened.clone()));
-        Ok(Arc::new(Vault { held: Mutex::new(opened), current, file, seal }))
+        Ok(Arc::new(Vault { held: Mutex::new(Held { seal, opened }), current, file, seal_source }))
     }
 
     /// Takes a newer state of the file, if there is one, and says whether there was. Anything else than a newer state
-    /// of the same keystore is refused, and what is held stays in use.
+    /// of the same keystore is refused, and what is held stays in use. A file that was sealed anew is opened with the
+    /// seal that the configuration's place has by now.
     pub fn reload(&self) -> Result<bool, VaultError> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = self
-            .file
-            .reload(&self.seal, &mut held)
-            .map_err(|source| VaultError { path: self.file.path().display().to_string(), source })?;
+        let held = &mut *held;
+        let changed = match self.file.reload(&held.seal, &mut held.opened) {
+            Err(error) if is_of_the_seal(&error) => {
+                let seal = self.seal_source.read()?;
+                let changed = self.file.reload(&seal, &mut held.opened).map_err(|error| {
+                    if is_of_the_seal(&error) { VaultError::Resealed(error) } else { VaultError::File(error) }
+                })?;
+                held.seal = seal;
+                changed
+            }
+            result => result.map_err(VaultError::File)?,
+        };
         if changed {
-            let opened = Arc::new(held.clone());
+            let opened = Arc::new(held.opened.clone());
             *self.current.write().unwrap_or_else(PoisonError::into_inner) = opened;
         }
         Ok(changed)
@@ -78,6 +103,11 @@ impl Vault {
     fn current(&self) -> Arc<Opened> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// Whether another seal could open the file.
+fn is_of_the_seal(error: &FileError) -> bool {
+    matches!(error, FileError::Open { source: OpenError::WrongSeal(_) | OpenError::Seal(_), .. })
 }
 
 /// One key store's keys in a [`Vault`].

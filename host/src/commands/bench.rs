@@ -88,9 +88,6 @@ struct Unclean;
 
 /// Runs the load and prints the report.
 pub fn run(arguments: Arguments, output: &mut Output) -> Result<(), CommandError> {
-    if arguments.target.http2 {
-        return Err(Usage("the load generator speaks HTTP/1.1 only".into()).into());
-    }
     let plan = plan(&arguments)?;
     let terminal = std::io::stderr().is_terminal();
     let result = load::run(plan, |progress| {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use holdfast_client::message::{Decrypt, Decrypted, Encrypt, Encrypted, Health, KeyMetadata, MetadataOnly};
-use holdfast_client::{Answer, CallError, Client, Operation};
+use holdfast_client::{Answer, CallError, Client, Operation, Protocol};
 use serde::Serialize;
 
 use self::inputs::{Facts, Plaintext, SealedInput};
@@ -92,6 +92,9 @@ struct Common {
     target: Target,
     #[command(flatten)]
     facts: Facts,
+    /// Speak HTTP/2 instead of HTTP/1.1
+    #[arg(long)]
+    http2: bool,
     /// Send it so many times over one connection, each with a new kmsRequestId
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     repeat: u32,
@@ -152,7 +155,8 @@ struct Call<'a> {
 
 impl<'a> Call<'a> {
     fn new(common: &'a Common, operation: Operation, key: &'a str) -> Result<Self, CommandError> {
-        Ok(Self { common, operation, key, client: common.target.client()? })
+        let protocol = if common.http2 { Protocol::Http2 } else { Protocol::Http1 };
+        Ok(Self { common, operation, key, client: common.target.client(protocol)? })
     }
 
     /// `read` gives the lines for people; with `--json` the body is printed as it came.

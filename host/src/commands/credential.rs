@@ -10,7 +10,7 @@ use super::kms_json::kms_json;
 use super::new_file::{self, Mode};
 use super::opened::OpenedKeyStore;
 use super::{CommandError, Output, when};
-use crate::cli::{ConfigFile, KeyStoreChoice};
+use crate::cli::KeyStoreChoice;
 
 /// `holdfast credential`.
 #[derive(Debug, Args)]
@@ -22,8 +22,6 @@ Examples:
   holdfast credential create --output kms.json
   holdfast credential list")]
 pub struct Arguments {
-    #[command(flatten)]
-    config: ConfigFile,
     #[command(flatten)]
     key_store: KeyStoreChoice,
     #[command(subcommand)]
@@ -61,29 +59,18 @@ struct CredentialReport {
     created: String,
 }
 
-#[derive(Debug, thiserror::Error)]
-enum CredentialCommandError {
-    #[error(
-        "{0} is the last credential of key store {1}, and without one every request is refused; \
-         create another first, or use --force"
-    )]
-    Last(AccessKeyId, String),
-}
-
 /// Runs the command.
 pub fn run(arguments: Arguments, output: &mut Output) -> Result<(), CommandError> {
-    let Arguments { config, key_store, action } = arguments;
-    let mut store = OpenedKeyStore::open(&config, &key_store)?;
-    match action {
+    let mut store = OpenedKeyStore::open(&arguments.key_store)?;
+    match arguments.action {
         Action::Create { output: file } => create(&mut store, file, output),
         Action::List { json } => list(&store, json, output),
         Action::Remove { access_key_id, force } => {
-            store.credential(&access_key_id)?;
-            if !force && store.credentials().count() == 1 {
-                return Err(CredentialCommandError::Last(access_key_id, store.name().to_string()).into());
-            }
             let name = store.name().clone();
-            store.change(|contents, _| contents.remove_credential(&name, &access_key_id))?;
+            store.change(|contents, _| match force {
+                true => contents.remove_credential(&name, &access_key_id),
+                false => contents.remove_spare_credential(&name, &access_key_id),
+            })?;
             Ok(output.line(format_args!("Removed credential {access_key_id} of key store {name}."))?)
         }
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::opened::OpenedKeyStore;
 use super::{CommandError, Output, when};
-use crate::cli::{ConfigFile, KeyStoreChoice};
+use crate::cli::KeyStoreChoice;
 
 /// `holdfast key`.
 #[derive(Debug, Args)]
@@ -18,8 +18,6 @@ Examples:
   holdfast key list --json
   holdfast key destroy payments --yes payments")]
 pub struct Arguments {
-    #[command(flatten)]
-    config: ConfigFile,
     #[command(flatten)]
     key_store: KeyStoreChoice,
     #[command(subcommand)]
@@ -102,13 +100,13 @@ enum KeyCommandError {
 
 /// Runs the command.
 pub fn run(arguments: Arguments, output: &mut Output) -> Result<(), CommandError> {
-    let Arguments { config, key_store, action } = arguments;
+    let Arguments { key_store, action } = arguments;
     if let Action::Destroy { id, yes } = &action
         && id != yes
     {
         return Err(KeyCommandError::Unconfirmed { id: id.clone(), confirmed: yes.clone() }.into());
     }
-    let mut store = OpenedKeyStore::open(&config, &key_store)?;
+    let mut store = OpenedKeyStore::open(&key_store)?;
     let name = store.name().clone();
     match action {
         Action::Create { id, usage } => {

@@ -142,7 +142,8 @@ pub fn run(arguments: Arguments, output: &mut Output) -> Result<(), CommandError
             let info = file.reseal(&old, &new)?;
             output.line(format_args!("Sealed {shown} anew, generation {}.", info.generation))?;
             output.line(format_args!(
-                "Now write in {}, under [keystore]:\n  seal = {line}",
+                "Now write in {}, under [keystore]:\n  seal = {line}\n\
+                 and restart the host; or put the new seal in the old one's place, where a running host finds it.",
                 config.file.display()
             ))?;
             Ok(output.line(

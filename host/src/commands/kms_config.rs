@@ -9,7 +9,7 @@ use super::kms_json::kms_json;
 use super::new_file::{self, Mode};
 use super::opened::OpenedKeyStore;
 use super::{CommandError, Output};
-use crate::cli::{ConfigFile, KeyStoreChoice};
+use crate::cli::KeyStoreChoice;
 
 /// `holdfast kms-config`.
 #[derive(Debug, Args)]
@@ -19,8 +19,6 @@ The answer holds the credential's secret.
 Example:
   holdfast kms-config --output kms.json")]
 pub struct Arguments {
-    #[command(flatten)]
-    config: ConfigFile,
     #[command(flatten)]
     key_store: KeyStoreChoice,
     /// The credential's access key id [default: the only one]
@@ -41,7 +39,7 @@ enum KmsConfigError {
 
 /// Runs the command.
 pub fn run(arguments: Arguments, output: &mut Output) -> Result<(), CommandError> {
-    let store = OpenedKeyStore::open(&arguments.config, &arguments.key_store)?;
+    let store = OpenedKeyStore::open(&arguments.key_store)?;
     let id = match arguments.access_key_id {
         Some(id) => id,
         None => only(&store)?,

@@ -6,7 +6,7 @@ use holdfast_keystore::{
 };
 
 use super::{CommandError, when};
-use crate::cli::{ConfigFile, KeyStoreChoice};
+use crate::cli::KeyStoreChoice;
 use crate::config::{Config, KeyStore};
 
 /// One key store of a configuration, and its keys and credentials as they are now.
@@ -28,8 +28,8 @@ pub enum ChoiceError {
 
 impl OpenedKeyStore {
     /// Reads the configuration, opens its keystore and takes the chosen key store.
-    pub fn open(config: &ConfigFile, choice: &KeyStoreChoice) -> Result<Self, CommandError> {
-        let config = Config::load(&config.path())?;
+    pub fn open(choice: &KeyStoreChoice) -> Result<Self, CommandError> {
+        let config = Config::load(&choice.config.path())?;
         let configured = choose(&config, choice)?.clone();
         let seal = config.keystore.seal.read()?;
         let file = KeystoreFile::at(&config.keystore.path);

@@ -5,6 +5,7 @@ use crate::cli::ConfigFile;
 use crate::config::{Config, Transport};
 use crate::log::{self, LogFormat, Quota};
 use crate::runtime::{self, Runtime};
+use crate::server::tls::ServedCertificate;
 use crate::server::{self, Server};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -56,17 +57,18 @@ async fn serve(config: &Config, quota: &Quota, output: &mut Output) -> Result<()
     // Before anything else, so that no signal kills a half-started host silently.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let start = std::time::SystemTime::now();
     let assembled = Runtime::assemble(config).await?;
     give_memory_back();
     warn_of_unlocked_secrets();
     let tls = match &config.server.transport {
-        Transport::Tls(files) => Some(server::acceptor(&files.certificate, &files.private_key)?),
+        Transport::Tls(files) => Some(ServedCertificate::read(files)?),
         Transport::PlainHttp => None,
     };
     let scheme = if tls.is_some() { "https" } else { "http" };
     let exchange = assembled.exchange.clone();
     let server =
-        Server::bind(config.server.listen, tls, config.server.limits.clone(), exchange.clone()).await;
+        Server::bind(config.server.listen, tls.clone(), config.server.limits.clone(), exchange.clone()).await;
     let server = server.map_err(|error| format!("can't listen on {}: {error}", config.server.listen))?;
     let (stop, stopped) = watch::channel(false);
     if let Some(address) = config.metrics {
@@ -76,9 +78,13 @@ async fn serve(config: &Config, quota: &Quota, output: &mut Output) -> Result<()
     output.line(format_args!("listening on {scheme}://{}", server.address()?))?;
     output.flush()?;
     tokio::spawn(quota.clone().keep());
+    tokio::spawn(runtime::keep_pruning(config.components.cache.clone(), start));
     tokio::spawn(runtime::keep_checking(exchange.clone()));
     tokio::spawn(runtime::keep_tallying(exchange.clone()));
     tokio::spawn(runtime::keep_reloading(assembled));
+    if let Some(tls) = tls {
+        tokio::spawn(tls.keep_renewing());
+    }
     let serving = tokio::spawn(server.run(stopped));
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: answering what was accepted, then ending"),

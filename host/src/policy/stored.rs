@@ -35,8 +35,10 @@ impl SnapshotFolder {
 
     /// The snapshot of this component and this document, if it is there and whole.
     pub(super) fn get(&self, component: &str, revision: &str) -> Option<Vec<u8>> {
-        let stored = fs::read(self.file(component, revision)).ok()?;
+        let file = self.file(component, revision);
+        let stored = fs::read(&file).ok()?;
         let (digest, snapshot) = stored.split_at_checked(32)?;
+        crate::runtime::mark_used(&file);
         (Sha256::digest(snapshot).as_slice() == digest).then(|| snapshot.to_vec())
     }
 

@@ -91,6 +91,7 @@ impl CompiledCache {
     pub fn load(&self, engine: &Engine, what: &str, bytes: &[u8]) -> Result<Component, LoadError> {
         let path = self.folder.join(format!("{}-{:016x}.compiled", digest(bytes), engine_hash(engine)));
         if let Some(component) = read_back(engine, &path) {
+            crate::runtime::mark_used(&path);
             return Ok(component);
         }
         tracing::info!(component = what, "compiling; the result is kept for the next start");

@@ -7,7 +7,9 @@ use crate::config::Limits;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -51,7 +53,7 @@ impl Connection {
         }
     }
 
-    async fn http1<S: AsyncRead + AsyncWrite + Unpin>(self, stream: S) {
+    async fn http1<S: AsyncRead + AsyncWrite + Unpin + 'static>(self, stream: S) {
         let service = self.service();
         let io = TokioIo::new(BareErrors::new(stream, self.slot.activity.clone()));
         let connection = http1::Builder::new()
@@ -61,21 +63,7 @@ impl Connection {
             .header_read_timeout(None)
             .max_buf_size(self.limits.header_bytes.max(LEAST_BUFFER))
             .serve_connection(io, service_fn(service));
-        let mut connection = std::pin::pin!(connection);
-        let mut stop = self.stop.clone();
-        let mut linger = std::pin::pin!(stopped(&mut stop, &self.slot.activity));
-        let mut stopping = false;
-        let mut close = std::pin::pin!(watch_over(&self.slot.activity, &self.limits));
-        loop {
-            tokio::select! {
-                done = connection.as_mut() => return self.ended(done),
-                () = close.as_mut() => return,
-                () = linger.as_mut(), if !stopping => {
-                    stopping = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-            }
-        }
+        self.drive(connection, stopped(self.stop.clone(), &self.slot.activity)).await;
     }
 
     async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
@@ -90,15 +78,30 @@ impl Connection {
             .initial_connection_window_size(window(self.limits.body_bytes.saturating_mul(4)))
             .max_header_list_size(u32::try_from(self.limits.header_bytes).unwrap_or(u32::MAX))
             .serve_connection(io, service_fn(service));
-        let mut connection = std::pin::pin!(connection);
         let mut stop = self.stop.clone();
+        let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
+        self.drive(connection, stopped).await;
+    }
+
+    /// Until the connection ends, by itself, after a stop, or for doing nothing.
+    async fn drive<C>(&self, connection: C, stopped: impl Future<Output = ()>)
+    where
+        C: GracefulConnection<Error = hyper::Error>,
+    {
+        let mut connection = pin!(connection);
+        let mut stopped = pin!(stopped);
         let mut stopping = false;
-        let mut close = std::pin::pin!(watch_over(&self.slot.activity, &self.limits));
+        let mut close = pin!(watch_over(&self.slot.activity, &self.limits));
         loop {
             tokio::select! {
-                done = connection.as_mut() => return self.ended(done),
+                done = connection.as_mut() => {
+                    if let Err(error) = done {
+                        tracing::debug!(peer = %self.peer, %error, "connection");
+                    }
+                    return;
+                }
                 () = close.as_mut() => return,
-                _ = stop.wait_for(|stop| *stop), if !stopping => {
+                () = stopped.as_mut(), if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }
@@ -115,12 +118,6 @@ impl Connection {
             Arc::new(Peer { address: self.peer.to_string(), certificate: None, slot: self.slot.clone() });
         move |request| exchange.clone().answer(request, peer.clone())
     }
-
-    fn ended(&self, done: hyper::Result<()>) {
-        if let Err(error) = done {
-            tracing::debug!(peer = %self.peer, %error, "connection");
-        }
-    }
 }
 
 /// Not less than HTTP/2 begins with (RFC 9113, section 6.9.2).
@@ -131,7 +128,7 @@ fn window(bytes: usize) -> u32 {
 /// Ends when the stop was asked for and the connection takes no more requests. hyper closes a connection between two
 /// requests at once, though the next one may be on its way already; so it gets [`LINGER`] to arrive, and its answer
 /// says that the connection closes.
-async fn stopped(stop: &mut watch::Receiver<bool>, activity: &Activity) {
+async fn stopped(mut stop: watch::Receiver<bool>, activity: &Activity) {
     if stop.wait_for(|stop| *stop).await.is_ok() && activity.closes_after_the_next() {
         tokio::time::sleep(LINGER).await;
     }

@@ -23,8 +23,15 @@ fn a_key_store_takes_several_credentials() {
     let main = contents.key_store("main").unwrap();
     assert_eq!(main.credentials().len(), 2);
     assert_eq!(main.credential(made.as_str()).unwrap().created(), 9);
-    contents.remove_credential(&store("main"), &made).unwrap();
+    contents.remove_spare_credential(&store("main"), &made).unwrap();
     assert!(contents.key_store("main").unwrap().credential(made.as_str()).is_none());
+    let last = contents.remove_spare_credential(&store("main"), &access_key_id('A'));
+    assert!(matches!(last, Err(ContentsError::LastCredential(..))));
+    assert!(matches!(
+        contents.remove_spare_credential(&store("main"), &made),
+        Err(ContentsError::NoCredential(..))
+    ));
+    contents.remove_credential(&store("main"), &access_key_id('A')).unwrap();
 }
 
 #[test]

@@ -45,9 +45,6 @@ pub struct Target {
     /// Trust whoever answers; only for localhost
     #[arg(long)]
     pub insecure: bool,
-    /// Speak HTTP/2 instead of HTTP/1.1
-    #[arg(long)]
-    pub http2: bool,
 }
 
 /// What the arguments stand for.
@@ -82,10 +79,9 @@ impl Target {
     }
 
     /// A client that isn't connected yet.
-    pub fn client(&self) -> Result<Client, CommandError> {
+    pub fn client(&self, protocol: Protocol) -> Result<Client, CommandError> {
         let Resolved { endpoint, trust, credential } = self.resolve()?;
         let signer = Signer::new(&credential, &self.region).map_err(|error| Usage(error.to_string()))?;
-        let protocol = if self.http2 { Protocol::Http2 } else { Protocol::Http1 };
         Ok(Client::new(endpoint, trust, protocol, signer))
     }
 
