@@ -30,11 +30,19 @@ macro_rules! subject {
 
 macro_rules! output {
     (ending $a:ident $b:ident $c:ident $bytes:ident $length:ident) => {
-        Some(Output { bytes: $bytes, length: $length })
+        Some(Output { data_length: $c, bytes: $bytes, length: $length })
     };
     ($kind:ident $($a:ident)*) => {
         None
     };
+}
+
+/// Lets the call write elsewhere.
+macro_rules! redirect {
+    ($output:ident ending $a:ident $b:ident $c:ident $bytes:ident $length:ident) => {
+        let ($bytes, $length) = $output.map_or(($bytes, $length), |to: Output| (to.bytes, to.length));
+    };
+    ($output:ident $kind:ident $($a:ident)*) => {};
 }
 
 macro_rules! call {
@@ -71,12 +79,11 @@ macro_rules! define_them {
     (one $($kind:ident $name:ident($($a:ident: $t:ty),*) $(=> $special:path)?;)*) => {
         $(
             pub unsafe extern "C" fn $name($($a: $t),*) -> CK_RV {
-                // SAFETY: the arguments are the caller's.
-                unsafe {
-                    pass(Function::$name, subject!($kind), output!($kind $($a)*), |module, _rules| {
-                        call!(module _rules $name($($a),*) $($special)?)
-                    })
-                }
+                pass(Function::$name, subject!($kind), output!($kind $($a)*), |module, _rules, _to| {
+                    redirect!(_to $kind $($a)*);
+                    // SAFETY: the arguments are the caller's, but for where to write, which is as good.
+                    unsafe { call!(module _rules $name($($a),*) $($special)?) }
+                })
             }
         )*
     };

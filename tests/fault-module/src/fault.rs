@@ -9,6 +9,9 @@ use crate::functions::Function;
 use crate::module::{LOOK, Module};
 use crate::rules::{Action, Crash, Rules};
 
+/// More than any operation's output is longer than its input.
+const LONGER: usize = 4096;
+
 /// What a call's first argument names.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
@@ -17,40 +20,40 @@ pub enum Subject {
     Session,
 }
 
-/// Where a call that ends an operation writes to.
+/// What a call that ends an operation takes and where it writes to.
 #[derive(Clone, Copy)]
 pub struct Output {
+    pub data_length: CK_ULONG,
     pub bytes: *mut CK_BYTE,
     pub length: *mut CK_ULONG,
 }
 
 /// Passes a call on, unless commanded otherwise.
-///
-/// # Safety
-/// `output`, if given, is what the call was given.
-pub unsafe fn pass(
+/// `call` is given the module, its rules, and where to write.
+pub fn pass(
     function: Function,
     subject: Subject,
     output: Option<Output>,
-    call: impl Fn(&Module, &Rules) -> CK_RV,
+    call: impl Fn(&Module, &Rules, Option<Output>) -> CK_RV,
 ) -> CK_RV {
     let Some(module) = Module::get() else { return CKR_GENERAL_ERROR };
     let rules = module.rules();
     let (_inside, overlaps) = module.enter(function);
-    let through = || {
+    let through = |output| {
         let shared = || module.sessions_in_use.read().unwrap_or_else(PoisonError::into_inner);
         // Not held by library calls: C_WaitForSlotEvent may take for ever.
         let _shared = (subject != Subject::Library).then(shared);
-        call(module, &rules)
+        call(module, &rules, output)
     };
     let rv = match verdict(module, &rules, function, subject, overlaps) {
-        None => through(),
+        None => through(output),
         Some(rv) => {
-            let ends = output.filter(|output| !output.bytes.is_null() && rv != CKR_BUFFER_TOO_SMALL);
-            if let Some(output) = ends {
+            if let Some(output) = output.filter(|_| rv != CKR_BUFFER_TOO_SMALL) {
                 // A failure ends the operation, so the real one has to end too.
-                // SAFETY: the caller's pointers, which the call may use.
-                unsafe { discard(output, through) };
+                let mut unseen = vec![0; output.data_length as usize + LONGER];
+                let mut length = unseen.len() as CK_ULONG;
+                let (bytes, length) = (unseen.as_mut_ptr(), &raw mut length);
+                through(Some(Output { bytes, length, ..output }));
             }
             rv
         }
@@ -119,18 +122,5 @@ fn crash(how: Crash) {
                 page.cast::<u8>().write_volatile(0);
             }
         }
-    }
-}
-
-/// Makes the call and wipes what came out.
-///
-/// # Safety
-/// The output is what the call was given.
-unsafe fn discard(output: Output, call: impl Fn() -> CK_RV) {
-    // SAFETY: the length says how much may be written, before the call; it may not become more.
-    unsafe {
-        let room = if output.length.is_null() { 0 } else { *output.length };
-        call();
-        std::ptr::write_bytes(output.bytes, 0, room as usize);
     }
 }

@@ -99,6 +99,10 @@ impl Params {
         }
     }
 
+    fn gives_iv(&self) -> bool {
+        !self.iv.is_null() && self.iv_length > 0
+    }
+
     fn tag(&self) -> usize {
         (self.tag_bits / 8) as usize
     }
@@ -142,7 +146,7 @@ pub unsafe fn encrypt_init(
                 let iv = iv::make(module, rules, params.iv_length as usize);
                 Some(Operation::IvInParams { iv, address: params.iv.expose_provenance() })
             }
-            Some(Form::IvBefore) if !params.iv.is_null() => return CKR_MECHANISM_PARAM_INVALID,
+            Some(Form::IvBefore) if params.gives_iv() => return CKR_MECHANISM_PARAM_INVALID,
             Some(Form::IvBefore) => {
                 Some(Operation::IvBefore { iv: iv::make(module, rules, IV_BEFORE), tag: params.tag() })
             }
@@ -238,7 +242,7 @@ pub unsafe fn decrypt_init(
             let mut standard = params.standard(None);
             return module.real.C_DecryptInit(session, &mut mechanism(&mut standard), key);
         }
-        if !params.iv.is_null() {
+        if params.gives_iv() {
             return CKR_MECHANISM_PARAM_INVALID;
         }
         let aad = match params.aad.is_null() {
