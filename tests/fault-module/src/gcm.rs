@@ -52,9 +52,8 @@ impl Params {
     /// # Safety
     /// The mechanism's parameter is valid for the length that it says.
     unsafe fn read(rules: &Rules, mechanism: &CK_MECHANISM) -> Option<Self> {
-        let is_as_long_as = |length: usize| {
-            !mechanism.pParameter.is_null() && mechanism.ulParameterLen == length as CK_ULONG
-        };
+        let is_as_long_as =
+            |length: usize| !mechanism.pParameter.is_null() && mechanism.ulParameterLen == length as CK_ULONG;
         if rules.gcm_params == Some(GcmParams::Short) {
             if !is_as_long_as(size_of::<ShortParams>()) {
                 return None;
@@ -139,7 +138,9 @@ pub unsafe fn encrypt_init(
             None | Some(Form::Message) => None,
             Some(Form::IvInParams) => {
                 let zero = !params.iv.is_null()
-                    && slice::from_raw_parts(params.iv, params.iv_length as usize).iter().all(|byte| *byte == 0);
+                    && slice::from_raw_parts(params.iv, params.iv_length as usize)
+                        .iter()
+                        .all(|byte| *byte == 0);
                 if !zero || params.iv_length == 0 {
                     return CKR_MECHANISM_PARAM_INVALID;
                 }
@@ -290,12 +291,36 @@ pub unsafe fn decrypt(
             tag_bits,
         };
         let mut standard = params.standard(None);
-        match module.real.C_DecryptInit(session, &mut mechanism(&mut standard), key) {
-            CKR_OK => {
-                let rest = data_length - IV_BEFORE as CK_ULONG;
-                module.real.C_Decrypt(session, data.add(IV_BEFORE), rest, output, output_length)
-            }
-            rv => rv,
+        let rv = module.real.C_DecryptInit(session, &mut mechanism(&mut standard), key);
+        if rv != CKR_OK {
+            return rv;
         }
+        let rest = slice::from_raw_parts_mut(data.add(IV_BEFORE), data_length as usize - IV_BEFORE);
+        open(module, session, rest, output, output_length)
+    }
+}
+
+/// C_Decrypt into a buffer that is as long as the plain text; SoftHSM2 wants one as long as the ciphertext with its tag.
+///
+/// # Safety
+/// The output takes as many bytes as the plain text has.
+pub unsafe fn open(
+    module: &Module,
+    session: CK_SESSION_HANDLE,
+    sealed: &mut [u8],
+    output: *mut CK_BYTE,
+    output_length: *mut CK_ULONG,
+) -> CK_RV {
+    let mut plain = vec![0_u8; sealed.len()];
+    let mut length = plain.len() as CK_ULONG;
+    // SAFETY: buffers of ours with their lengths, and the caller's output.
+    unsafe {
+        let (from, to) = (sealed.as_mut_ptr(), plain.as_mut_ptr());
+        let rv = module.real.C_Decrypt(session, from, sealed.len() as CK_ULONG, to, &raw mut length);
+        if rv == CKR_OK {
+            output.copy_from_nonoverlapping(plain.as_ptr(), length as usize);
+            *output_length = length;
+        }
+        rv
     }
 }

@@ -6,7 +6,7 @@ use std::slice;
 
 use cryptoki_sys::*;
 
-use crate::gcm::mechanism;
+use crate::gcm::{mechanism, open};
 use crate::iv;
 use crate::module::{Module, lock};
 use crate::rules::{Form, Rules};
@@ -98,7 +98,8 @@ pub unsafe fn decrypt_final(module: &Module, rules: &Rules, session: CK_SESSION_
 unsafe fn gcm<'a>(parameter: *mut c_void, length: CK_ULONG) -> Option<&'a mut CK_GCM_MESSAGE_PARAMS> {
     let long = length == size_of::<CK_GCM_MESSAGE_PARAMS>() as CK_ULONG;
     // SAFETY: the caller's pointer, as long as the structure.
-    let params: Option<&mut CK_GCM_MESSAGE_PARAMS> = unsafe { parameter.cast::<CK_GCM_MESSAGE_PARAMS>().as_mut() };
+    let params: Option<&mut CK_GCM_MESSAGE_PARAMS> =
+        unsafe { parameter.cast::<CK_GCM_MESSAGE_PARAMS>().as_mut() };
     params.filter(|params| long && !params.pIv.is_null() && !params.pTag.is_null())
 }
 
@@ -119,7 +120,15 @@ pub unsafe fn encrypt(
     unsafe {
         let real = |parameter| {
             module.real.C_EncryptMessage(
-                session, parameter, parameter_length, aad, aad_length, data, data_length, output, output_length,
+                session,
+                parameter,
+                parameter_length,
+                aad,
+                aad_length,
+                data,
+                data_length,
+                output,
+                output_length,
             )
         };
         let Some(params) = gcm(parameter, parameter_length) else {
@@ -148,8 +157,7 @@ pub unsafe fn encrypt(
             let tag = (params.ulTagBits / 8) as usize;
             let mut sealed = vec![0; data_length as usize + tag];
             let mut length = sealed.len() as CK_ULONG;
-            let rv =
-                module.real.C_Encrypt(session, data, data_length, sealed.as_mut_ptr(), &raw mut length);
+            let rv = module.real.C_Encrypt(session, data, data_length, sealed.as_mut_ptr(), &raw mut length);
             if rv == CKR_OK {
                 output.copy_from_nonoverlapping(sealed.as_ptr(), data_length as usize);
                 params.pTag.copy_from_nonoverlapping(sealed.as_ptr().add(data_length as usize), tag);
@@ -187,7 +195,15 @@ pub unsafe fn decrypt(
     unsafe {
         if !emulated(rules) {
             return module.real.C_DecryptMessage(
-                session, parameter, parameter_length, aad, aad_length, data, data_length, output, output_length,
+                session,
+                parameter,
+                parameter_length,
+                aad,
+                aad_length,
+                data,
+                data_length,
+                output,
+                output_length,
             );
         }
         let Some(params) = gcm(parameter, parameter_length) else { return CKR_MECHANISM_PARAM_INVALID };
@@ -206,13 +222,7 @@ pub unsafe fn decrypt(
         let mut sealed = [part(data, data_length as usize), tag].concat();
         let mut standard = standard(params, aad, aad_length);
         match module.real.C_DecryptInit(session, &mut mechanism(&mut standard), key) {
-            CKR_OK => module.real.C_Decrypt(
-                session,
-                sealed.as_mut_ptr(),
-                sealed.len() as CK_ULONG,
-                output,
-                output_length,
-            ),
+            CKR_OK => open(module, session, &mut sealed, output, output_length),
             rv => rv,
         }
     }

@@ -245,7 +245,9 @@ token-flags 0x40000
 
     #[test]
     fn a_line_that_is_not_understood_is_named() {
-        for line in ["C_Encrpt hang", "C_Encrypt fail CKR_TYPO", "C_Encrypt delay", "C_Encrypt hang next", "token"] {
+        for line in
+            ["C_Encrpt hang", "C_Encrypt fail CKR_TYPO", "C_Encrypt delay", "C_Encrypt hang next", "token"]
+        {
             assert_eq!(Rules::parse(line).unwrap_err(), format!("line 1: {line}"));
         }
     }

@@ -83,18 +83,34 @@ impl Settings {
         // A lock of the file that all copies in this process know. It ends with the file.
         let locked = program.as_ref().map(std::fs::File::lock);
         if !matches!(locked, Ok(Ok(()))) {
-            eprintln!("fault module: can't lock /proc/self/exe; modules of one process may disturb each other");
+            eprintln!(
+                "fault module: can't lock /proc/self/exe; modules of one process may disturb each other"
+            );
         }
+        let before: Vec<_> =
+            self.environment.iter().map(|(name, _)| (name, std::env::var_os(name))).collect();
         for (name, value) in &self.environment {
-            let pair = (CString::new(name.as_bytes()), CString::new(value.as_bytes()));
-            if let (Ok(name), Ok(value)) = pair {
-                // SAFETY: two C strings. Who reads the environment in another thread meanwhile sees the old or the new value: the C
-                // library never frees a variable's text.
-                unsafe { libc::setenv(name.as_ptr(), value.as_ptr(), 1) };
-            }
+            set(name, Some(value));
         }
-        work()
+        let done = work();
+        for (name, value) in before {
+            set(name, value.as_deref());
+        }
+        done
     }
+}
+
+/// Sets or removes a variable of this process.
+fn set(name: &OsStr, value: Option<&OsStr>) {
+    let text = |text: &OsStr| CString::new(text.as_bytes());
+    match (text(name), value.map(text).transpose()) {
+        // SAFETY: two C strings. Who reads the environment in another thread meanwhile sees the old or the new value: the C
+        // library never frees a variable's text.
+        (Ok(name), Ok(Some(value))) => unsafe { libc::setenv(name.as_ptr(), value.as_ptr(), 1) },
+        // SAFETY: as above.
+        (Ok(name), Ok(None)) => unsafe { libc::unsetenv(name.as_ptr()) },
+        _ => 0,
+    };
 }
 
 /// `MODULE.conf` of a module.

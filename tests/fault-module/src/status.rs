@@ -126,8 +126,8 @@ impl Status {
         self.shared().processes.iter().position(|process| {
             let pid = process.pid.load(Ordering::Acquire);
             let free = pid == 0 || pid == own || !is_alive(pid);
-            let claimed = free
-                && process.pid.compare_exchange(pid, own, Ordering::AcqRel, Ordering::Acquire).is_ok();
+            let claimed =
+                free && process.pid.compare_exchange(pid, own, Ordering::AcqRel, Ordering::Acquire).is_ok();
             if claimed {
                 process.sessions.store(0, Ordering::Relaxed);
                 process.inside.store(0, Ordering::Relaxed);

@@ -15,8 +15,6 @@
 mod modules;
 mod token;
 
-pub use holdfast_fault_module::control::{
-    Crash, Faults, Form, Function, GcmParams, IvFault, Rule, When,
-};
+pub use holdfast_fault_module::control::{Crash, Faults, Form, Function, GcmParams, IvFault, Rule, When};
 pub use modules::{Kind, fault_module};
 pub use token::{PIN, Token, keys};

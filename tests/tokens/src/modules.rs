@@ -22,7 +22,8 @@ impl Kind {
             Some(path) => Some(PathBuf::from(path)).filter(|path| path.is_file()),
             None => self.places().into_iter().find(|path| path.is_file()),
         };
-        found.ok_or_else(|| format!("{name} isn't here; run `cargo xtask setup --for test` or set {variable}"))
+        found
+            .ok_or_else(|| format!("{name} isn't here; run `cargo xtask setup --for test` or set {variable}"))
     }
 
     fn places(self) -> Vec<PathBuf> {

@@ -89,7 +89,8 @@ impl Token {
     }
 
     fn make_kryoptic(&mut self) {
-        let text = format!("[[slots]]\nslot = 1\ndbtype = \"sqlite\"\ndbargs = {:?}\n", self.path("token.sql"));
+        let text =
+            format!("[[slots]]\nslot = 1\ndbtype = \"sqlite\"\ndbargs = {:?}\n", self.path("token.sql"));
         self.environment = self.configuration("KRYOPTIC_CONF", "kryoptic.conf", &text);
         let pkcs11 = self.pkcs11();
         let slot = pkcs11.get_slots_with_token().unwrap()[0];
@@ -187,9 +188,8 @@ impl Token {
             Attribute::Label(label.as_bytes().to_vec()),
             Attribute::Id(label.as_bytes().to_vec()),
         ];
-        template.retain(|usual| {
-            attributes.iter().all(|other| other.attribute_type() != usual.attribute_type())
-        });
+        template
+            .retain(|usual| attributes.iter().all(|other| other.attribute_type() != usual.attribute_type()));
         template.extend_from_slice(attributes);
         self.session().generate_key(&Mechanism::AesKeyGen, &template).unwrap();
     }

@@ -67,7 +67,7 @@ fn a_call_fails_with_the_chosen_code_as_often_as_chosen() {
         assert!(decrypt(&session, key, &sealed).is_ok());
 
         let _ = faults.fail("*", "0x80000001", When::Always);
-        assert_eq!(encrypt(&session, key), Err(RvError::VendorDefined));
+        assert_eq!(encrypt(&session, key), Err(RvError::VendorDefined(0x8000_0001)));
         faults.clear();
         assert!(encrypt(&session, key).is_ok());
     }

@@ -1,6 +1,8 @@
 //! Faults of the token and its sessions.
 
 use cryptoki::error::RvError;
+use cryptoki::session::UserType;
+use cryptoki::types::AuthPin;
 use holdfast_test_tokens::{Function, Token};
 
 use crate::client::{Client, TEXT, code, decrypt, encrypt};
@@ -68,15 +70,14 @@ fn token_flags_can_be_put_on() {
 }
 
 #[test]
-fn the_pin_changes_under_a_running_program() {
+fn a_changed_pin_holds_for_who_loads_the_module_afterwards() {
     for token in [Token::softhsm2("pin"), Token::kryoptic("pin")] {
-        let Some(client) = Client::of(token) else { continue };
-        let old = client.token.pin();
-        client.token.change_pin("another-pin");
+        let Some(token) = token else { continue };
+        let old = token.pin();
+        token.change_pin("another-pin");
+        let client = Client::of(Some(token)).unwrap();
         let session = client.open().unwrap();
-        let pin = |text: &str| cryptoki::types::AuthPin::from(text);
-        let user = cryptoki::session::UserType::User;
-        let refused = session.login(user, Some(&pin(&old))).map_err(code);
+        let refused = session.login(UserType::User, Some(&AuthPin::from(old.as_str()))).map_err(code);
         assert_eq!(refused, Err(RvError::PinIncorrect));
         client.login(&session).unwrap();
     }
