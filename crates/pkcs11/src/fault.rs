@@ -16,7 +16,7 @@ pub enum Fault {
     Altered(CallError),
     /// The output hasn't the form that the settings say.
     #[error("{0}")]
-    Form(&'static str),
+    Form(String),
     /// The HSM made an IV of zeros.
     #[error("the HSM made an IV of zeros; no ciphertext was given out")]
     ZeroIv,
@@ -29,6 +29,9 @@ pub enum Fault {
     /// Two keys have the label.
     #[error("the token has several keys with the label; give each its own")]
     AmbiguousLabel,
+    /// Longer than can be passed on.
+    #[error("the input is too long")]
+    TooLong,
     /// No more can wait.
     #[error("the queue is full")]
     Busy,
@@ -50,7 +53,7 @@ impl From<GcmError> for Fault {
     fn from(error: GcmError) -> Fault {
         match error {
             GcmError::Call(error) => Fault::Call(error),
-            GcmError::Form(what) => Fault::Form(what),
+            GcmError::Form(what) => Fault::Form(what.into()),
         }
     }
 }
@@ -74,7 +77,7 @@ impl Fault {
     pub(crate) fn elsewhere(&self) -> bool {
         match self {
             Fault::Call(error) => error.reaction().elsewhere,
-            Fault::Altered(_) => false,
+            Fault::Altered(_) | Fault::TooLong => false,
             _ => true,
         }
     }
@@ -83,9 +86,12 @@ impl Fault {
     pub(crate) fn breaker(&self) -> Breaker {
         match self {
             Fault::Call(error) => error.reaction().breaker,
-            Fault::Altered(_) | Fault::NoKey | Fault::AmbiguousLabel | Fault::Busy | Fault::Queued => {
-                Breaker::Keep
-            }
+            Fault::Altered(_)
+            | Fault::NoKey
+            | Fault::AmbiguousLabel
+            | Fault::Busy
+            | Fault::Queued
+            | Fault::TooLong => Breaker::Keep,
             Fault::Timeout | Fault::Form(_) => Breaker::Count,
             Fault::ZeroIv | Fault::RepeatedIv | Fault::Lost(_) | Fault::Token(_) => Breaker::Open,
         }
@@ -104,6 +110,7 @@ impl Fault {
             Fault::Lost(_) | Fault::Token(_) | Fault::Timeout | Fault::Queued | Fault::Busy => {
                 Meaning::Unavailable
             }
+            Fault::TooLong => Meaning::TooLong,
             _ => Meaning::Failed,
         }
     }

@@ -85,7 +85,13 @@ impl Fleet {
         let watch = Arc::new(Watch::default());
         let hsm = |hsm: &crate::settings::HsmSettings| {
             let ledger = settings.state_folder.join(format!("pin-{}", file_name(&hsm.name)));
-            Hsm::new(hsm.clone(), ledger, settings.check_interval, Arc::downgrade(&watch))
+            Hsm::new(
+                hsm.clone(),
+                ledger,
+                settings.check_interval,
+                settings.worker.clone(),
+                Arc::downgrade(&watch),
+            )
         };
         let hsms: Vec<_> = settings.hsms.iter().map(hsm).collect();
         let inner = Arc::new(Inner {

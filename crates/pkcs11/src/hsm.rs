@@ -8,7 +8,7 @@ use crate::module::{KeyAttributes, TokenInfo};
 use crate::quirks::IvSource;
 use crate::request::{Answer, Operation};
 use crate::rv::Breaker;
-use crate::settings::{HsmSettings, Isolation};
+use crate::settings::{HsmSettings, Isolation, WorkerCommand};
 use crate::token::TokenSettings;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+mod process;
 mod supervisor;
 mod threads;
 mod watch;
@@ -56,6 +57,7 @@ pub(crate) struct Hsm {
 
 enum Transport {
     Threads(threads::Threads),
+    Process(process::Process),
 }
 
 impl Hsm {
@@ -63,10 +65,12 @@ impl Hsm {
         settings: HsmSettings,
         ledger: PathBuf,
         check_interval: Duration,
+        worker: WorkerCommand,
         watch: Weak<Watch>,
     ) -> Arc<Hsm> {
         let transport = match settings.isolation {
-            Isolation::Threads { .. } | Isolation::Process => Transport::Threads(threads::Threads::default()),
+            Isolation::Threads { .. } => Transport::Threads(threads::Threads::default()),
+            Isolation::Process => Transport::Process(process::Process::new(worker)),
         };
         Arc::new(Hsm {
             name: Arc::from(settings.name.as_str()),
@@ -121,6 +125,7 @@ impl Hsm {
                     thread.unpark();
                 }
             }
+            Transport::Process(process) => process.pump(self),
         }
         if let Some(watch) = self.watch.upgrade() {
             watch.wake();
@@ -189,6 +194,13 @@ impl Hsm {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Has calls go on that wait though a session is free.
+    fn move_on(&self) {
+        if let Transport::Process(process) = &self.transport {
+            process.pump(self);
+        }
+    }
+
     /// A hung call: its thread is replaced, or its process ended.
     fn hangs(self: &Arc<Self>, place: usize) {
         match (&self.transport, self.settings.isolation) {
@@ -204,6 +216,10 @@ impl Hsm {
                     );
                 }
             }
+            (Transport::Process(process), _) => {
+                tracing::error!(hsm = self.settings.name, "a call hangs in the module; its process is ended");
+                process.kill();
+            }
             (Transport::Threads(_), Isolation::Process) => {}
         }
     }
@@ -215,6 +231,9 @@ impl Hsm {
         self.lane.close(&Fault::Lost("the proxy is stopping".into()));
         for thread in self.lane.threads() {
             thread.unpark();
+        }
+        if let Transport::Process(process) = &self.transport {
+            process.end(self, &Fault::Lost("the proxy is stopping".into()));
         }
         if let Some(supervisor) = self.supervisor.get() {
             supervisor.unpark();

@@ -14,7 +14,9 @@ mod hsm;
 mod ivs;
 mod lane;
 mod ledger;
+mod messages;
 pub mod module;
+mod packet;
 mod quirks;
 mod request;
 pub mod rv;
@@ -22,6 +24,7 @@ mod settings;
 mod token;
 mod uses;
 mod wire;
+pub mod worker;
 
 pub use call::wait;
 pub use error::Error;
@@ -29,4 +32,6 @@ pub use fleet::{Decrypted, Encrypted, Fleet, KeyDescription, Sealed, StartError}
 pub use hsm::{Health, Status};
 pub use quirks::{GcmParameters, IvSource, Quirks, TagPlace};
 pub use request::Iv;
-pub use settings::{FleetSettings, HsmSettings, Isolation, KeySettings, PinSource, TokenSelector};
+pub use settings::{
+    FleetSettings, HsmSettings, Isolation, KeySettings, PinSource, TokenSelector, WorkerCommand,
+};

@@ -29,6 +29,28 @@ pub enum Isolation {
     },
 }
 
+/// How a worker process is started. What it runs has to call [`crate::worker::run`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerCommand {
+    /// The executable.
+    pub program: PathBuf,
+    /// Its name in lists of processes.
+    pub name: String,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
+
+impl WorkerCommand {
+    /// This process's own executable, even if its file was replaced, with these arguments.
+    pub fn own(arguments: &[&str]) -> WorkerCommand {
+        WorkerCommand {
+            program: PathBuf::from("/proc/self/exe"),
+            name: "holdfast".to_owned(),
+            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+        }
+    }
+}
+
 /// Gives the PIN, read anew each time: it may have changed.
 pub type PinSource = Arc<dyn Fn() -> Result<Secret, String> + Send + Sync>;
 
@@ -101,6 +123,8 @@ pub struct FleetSettings {
     pub keys: Option<BTreeMap<String, KeySettings>>,
     /// Where use counts and PIN attempts are kept, across restarts.
     pub state_folder: PathBuf,
+    /// How worker processes are started.
+    pub worker: WorkerCommand,
     /// Whether ciphertexts of AWS's sample proxy are decrypted as well.
     pub accept_aws_sample_proxy: bool,
     /// For how long one HSM is waited for before another is asked, where there is another.
@@ -120,6 +144,7 @@ impl FleetSettings {
             hsms,
             keys: None,
             state_folder: state_folder.into(),
+            worker: WorkerCommand::own(&["hsm-worker"]),
             accept_aws_sample_proxy: false,
             attempt_time: Duration::from_millis(60),
             check_interval: Duration::from_secs(10),

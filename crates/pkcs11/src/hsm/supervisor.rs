@@ -107,6 +107,7 @@ impl Hsm {
             (self.settings.pin)().map_err(|why| Fault::Token(format!("the PIN can't be read: {why}")))?;
         let Connected { info } = match &self.transport {
             Transport::Threads(threads) => threads.connect(self, pin)?,
+            Transport::Process(process) => process.connect(self, pin)?,
         };
         self.lost.store(false, Ordering::Release);
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
@@ -154,7 +155,7 @@ impl Hsm {
                 self.judge(Operation::Encrypt, &sealed)?;
                 let opened = self.ask(Operation::Decrypt, label, sealed.iv, sealed.data)?;
                 if *opened.data != plaintext {
-                    return Err(Fault::Form("another plaintext than was encrypted"));
+                    return Err(Fault::Form("another plaintext than was encrypted".into()));
                 }
                 None
             }

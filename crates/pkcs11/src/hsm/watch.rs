@@ -49,6 +49,9 @@ impl Watch {
                 for thread in found.wake {
                     thread.unpark();
                 }
+                if !found.is_empty {
+                    hsm.move_on();
+                }
                 for place in found.hung {
                     hsm.hangs(place);
                 }

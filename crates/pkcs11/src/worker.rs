@@ -1,0 +1,97 @@
+//! A worker process: it has a module, and does what the host sends until the host is gone.
+
+use crate::executor::Executor;
+use crate::fault::Fault;
+use crate::messages::{Start, decode_work, encode_end, encode_started};
+use crate::packet::{LONGEST, Packets};
+use crate::token::Token;
+use holdfast_secret::harden_process;
+use std::os::fd::AsFd;
+use std::process::exit;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+use zeroize::{Zeroize, Zeroizing};
+
+/// After this a session that the token didn't allow is tried for again.
+const REST: Duration = Duration::from_secs(2);
+
+/// Why a worker process ends.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// It couldn't be protected.
+    #[error("{0}")]
+    Harden(#[from] holdfast_secret::HardenError),
+    /// Its standard input isn't the host's socket.
+    #[error("this command is started by holdfast itself: {0}")]
+    Socket(#[from] std::io::Error),
+    /// The host sent something else than what was expected.
+    #[error("{0}")]
+    Malformed(#[from] crate::wire::Malformed),
+    /// The host is gone.
+    #[error("the host is gone")]
+    Orphan,
+}
+
+/// The whole life of a worker process. Standard input is the host's socket. The process has no core dumps, can't be
+/// looked into by others of its user, and ends with the host.
+pub fn run() -> Result<(), WorkerError> {
+    harden_process()?;
+    #[cfg(target_os = "linux")]
+    // SAFETY: takes numbers only. The end of the socket is seen as well, so a failure is no harm.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)
+    };
+    let socket = Arc::new(Packets::from_fd(std::io::stdin().as_fd().try_clone_to_owned()?));
+    let mut buffer = Zeroizing::new(vec![0; LONGEST]);
+    let message = socket.receive(&mut buffer)?;
+    if message.is_empty() {
+        return Err(WorkerError::Orphan);
+    }
+    let start = Start::decode(message)?;
+    buffer.zeroize();
+    let Start { settings, sessions, pin } = start;
+    let connected = Token::new(settings).and_then(|token| token.connect(pin, true).map(|info| (token, info)));
+    let (token, info) = match connected {
+        Ok(connected) => connected,
+        Err(fault) => return Ok(socket.send(&encode_started(&Err(fault)), true)?),
+    };
+    let allowed = info.session_limit.map_or(usize::MAX, |limit| limit.saturating_sub(1));
+    let sessions = usize::try_from(sessions).unwrap_or(1).min(allowed).max(1);
+    socket.send(&encode_started(&Ok(info)), true)?;
+    let token = Arc::new(token);
+    for number in 1..sessions {
+        let (socket, token) = (Arc::clone(&socket), Arc::clone(&token));
+        let name = format!("session {number}");
+        thread::Builder::new().name(name).spawn(move || serve(&socket, token, number))?;
+    }
+    serve(&socket, token, 0)
+}
+
+/// Does what comes, one operation at a time. Ends the process when the host is gone.
+fn serve(socket: &Packets, token: Arc<Token>, number: usize) -> ! {
+    let mut executor = Executor::new(token);
+    let mut buffer = Zeroizing::new(vec![0; LONGEST]);
+    let mut out = Zeroizing::new(Vec::with_capacity(4096));
+    // The first reports what goes wrong; the others wait for a session.
+    while number > 0 && !executor.open() {
+        thread::sleep(REST);
+    }
+    loop {
+        let message = match socket.receive(&mut buffer) {
+            Ok([]) | Err(_) => exit(0),
+            Ok(message) => message,
+        };
+        let Ok((id, work)) = decode_work(message) else { exit(1) };
+        message.zeroize();
+        let result = executor.run(&work);
+        encode_end(&mut out, id, &result);
+        if out.len() > LONGEST {
+            encode_end(&mut out, id, &Err(Fault::Form("more than a message holds".into())));
+        }
+        if socket.send(&out, true).is_err() {
+            exit(0);
+        }
+        out.zeroize();
+    }
+}
