@@ -53,6 +53,9 @@ pub enum Command {
     Component(component::Arguments),
     /// Put load on a key store and measure.
     Bench(bench::Arguments),
+    /// A process that has an HSM's module; `serve` starts it.
+    #[command(hide = true)]
+    HsmWorker,
 }
 
 /// The configuration that a command works on.

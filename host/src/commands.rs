@@ -69,5 +69,6 @@ fn dispatch(command: Command, output: &mut Output) -> Result<(), CommandError> {
         Command::KmsConfig(arguments) => kms_config::run(arguments, output),
         Command::Component(arguments) => component::run(arguments, output),
         Command::Bench(arguments) => bench::run(arguments, output),
+        Command::HsmWorker => Ok(holdfast_pkcs11::worker::run()?),
     }
 }
