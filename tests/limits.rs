@@ -226,7 +226,9 @@ fn t9_bodies_that_never_come_hold_up_nobody_whose_body_comes() {
     let mut stranger = host.raw();
     stranger.write(head);
     // As another packet, and after whatever else the host has to read.
-    assert_eq!(host.metric(&["holdfast_bodies_awaited"]), 1024);
+    wait_for("the stranger's head to be read", || {
+        (host.metric(&["holdfast_bodies_awaited"]) == 1024).then_some(())
+    });
     stranger.write(body);
     stranger.reply().ok();
     // A client that was authenticated before isn't the one to make room, however long it takes.
