@@ -1,6 +1,7 @@
 //! Finds or gets what is missing on this machine.
 
 mod apt;
+mod test_tokens;
 mod test_tools;
 pub mod wasm_target;
 
@@ -27,6 +28,10 @@ pub enum Purpose {
 pub struct TestTools {
     /// A Python with the packages `cryptography` and `argon2-cffi`.
     pub python: Option<PathBuf>,
+    /// SoftHSM2's PKCS#11 module.
+    pub softhsm2: Option<PathBuf>,
+    /// kryoptic's PKCS#11 module.
+    pub kryoptic: Option<PathBuf>,
     /// What couldn't be got; tests that need it report themselves skipped.
     pub missing: Vec<String>,
 }
@@ -55,16 +60,23 @@ pub fn for_test(workspace: &Workspace) -> Result<TestTools> {
     )?;
     let python =
         step("set up: Python", "an independent decoder reads the keystore file in the tests", || {
-            Ok(match test_tools::python(workspace) {
-                Ok(python) => Some(python),
-                Err(reason) => {
-                    missing.push(format!("Python with cryptography and argon2-cffi: {reason}"));
-                    None
-                }
-            })
+            let what = "Python with cryptography and argon2-cffi";
+            Ok(kept(test_tools::python(workspace), what, &mut missing))
         })?;
+    let softhsm2 = step("set up: SoftHSM2 and OpenSC", "a token for the tests of keys in HSMs", || {
+        missing.extend(test_tokens::opensc());
+        Ok(kept(test_tokens::softhsm2(), "SoftHSM2", &mut missing))
+    })?;
+    let kryoptic = step("set up: kryoptic", "another token, with PKCS#11 3.0", || {
+        Ok(kept(test_tokens::kryoptic(workspace), "kryoptic", &mut missing))
+    })?;
     step("set up: clippy and rustfmt", "the code is checked by both", test_tools::lints)?;
-    Ok(TestTools { python, missing })
+    Ok(TestTools { python, softhsm2, kryoptic, missing })
+}
+
+/// What was got; or why not, for the list of what is missing.
+fn kept(got: Result<PathBuf>, what: &str, missing: &mut Vec<String>) -> Option<PathBuf> {
+    got.map_err(|reason| missing.push(format!("{what}: {reason}"))).ok()
 }
 
 /// The task `setup`.

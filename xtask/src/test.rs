@@ -49,9 +49,7 @@ pub fn task(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
         summary.run("cargo test", || {
             let mut cargo = workspace.cargo();
             cargo.args(["test", "--workspace", "--no-fail-fast"]).args(filter).args(["--", "--show-output"]);
-            if let Some(python) = &tools.python {
-                cargo.env("HOLDFAST_TEST_PYTHON", python);
-            }
+            tell_where(&tools, workspace, &mut cargo);
             read_through(workspace, &mut cargo, &mut outcome)
         });
     }
@@ -61,6 +59,16 @@ pub fn task(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
         true => Ok(()),
         false => Err(Error::Unexpected(format!("failed: {}", failed.join(", ")))),
     }
+}
+
+/// Tells the tests where their tools are. An empty path is one that couldn't be got.
+fn tell_where(tools: &setup::TestTools, workspace: &Workspace, cargo: &mut Command) {
+    if let Some(python) = &tools.python {
+        cargo.env("HOLDFAST_TEST_PYTHON", python);
+    }
+    cargo.env("HOLDFAST_SOFTHSM2", tools.softhsm2.clone().unwrap_or_default());
+    cargo.env("HOLDFAST_KRYOPTIC", tools.kryoptic.clone().unwrap_or_default());
+    cargo.env("HOLDFAST_FAULT_MODULE", workspace.fault_module());
 }
 
 /// Runs cargo, prints every line of it and reads along.

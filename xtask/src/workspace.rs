@@ -49,6 +49,11 @@ impl Workspace {
         self.target().join(profile.folder()).join("holdfast")
     }
 
+    /// The tests' PKCS#11 module that fails on command, as `cargo build` of the tests left it.
+    pub fn fault_module(&self) -> PathBuf {
+        self.target().join(Profile::Dev.folder()).join("libholdfast_fault_module.so")
+    }
+
     /// Cargo, in the checkout.
     pub fn cargo(&self) -> Command {
         let mut command = Command::new(&self.cargo);

@@ -250,13 +250,14 @@ impl Faults {
 
     fn rule(&self, line: String, when: When) -> Rule {
         let mut slot = 0;
-        self.change(|commands| {
+        self.change_or(|commands| {
             let used = |slot: &usize| commands.rules.iter().any(|(other, ..)| other == slot);
-            let free = (0..HITS).map(|step| (commands.next_slot + step) % HITS).find(|slot| !used(slot));
-            slot = free.unwrap_or_else(|| panic!("{}", FaultsError::TooManyRules));
+            let mut slots = (0..HITS).map(|step| (commands.next_slot + step) % HITS);
+            slot = slots.find(|slot| !used(slot)).ok_or(FaultsError::TooManyRules)?;
             commands.next_slot = slot + 1;
             self.status.shared().hits[slot].store(0, Ordering::Relaxed);
             commands.rules.push((slot, line, when));
+            Ok(())
         });
         Rule { slot, when }
     }
@@ -268,12 +269,18 @@ impl Faults {
         });
     }
 
-    #[allow(clippy::panic, reason = "for tests, as said")]
     fn change(&self, change: impl FnOnce(&mut Commands)) {
+        self.change_or(|commands| {
+            change(commands);
+            Ok(())
+        });
+    }
+
+    #[allow(clippy::panic, reason = "for tests, as said")]
+    fn change_or(&self, change: impl FnOnce(&mut Commands) -> Result<(), FaultsError>) {
         let mut commands: MutexGuard<'_, Commands> =
             self.commands.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut commands);
-        if let Err(error) = self.write(&commands) {
+        if let Err(error) = change(&mut commands).and_then(|()| self.write(&commands)) {
             panic!("{error}");
         }
     }

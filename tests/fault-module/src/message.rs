@@ -1,5 +1,6 @@
 //! GCM by the message functions of PKCS#11 3.0: with bad IVs on command, and on top of 2.40.
 #![allow(clippy::missing_safety_doc, reason = "each is called as the PKCS#11 function that it stands before")]
+#![allow(clippy::too_many_arguments, reason = "as many as PKCS#11's")]
 
 use std::ffi::c_void;
 use std::slice;
@@ -134,11 +135,7 @@ pub unsafe fn encrypt(
         let Some(params) = gcm(parameter, parameter_length) else {
             return if emulated(rules) { CKR_MECHANISM_PARAM_INVALID } else { real(parameter) };
         };
-        let iv = slice::from_raw_parts_mut(params.pIv, params.ulIvLen as usize);
         if emulated(rules) {
-            if params.ivGenerator != CKG_NO_GENERATE && params.ivGenerator != CKG_GENERATE_RANDOM {
-                return CKR_MECHANISM_PARAM_INVALID;
-            }
             let Some(key) = lock(&module.messages).get(&(session, Direction::Encrypt)).copied() else {
                 return CKR_OPERATION_NOT_INITIALIZED;
             };
@@ -146,24 +143,20 @@ pub unsafe fn encrypt(
             if output.is_null() || room < data_length {
                 return if output.is_null() { CKR_OK } else { CKR_BUFFER_TOO_SMALL };
             }
-            if params.ivGenerator == CKG_GENERATE_RANDOM {
-                iv.copy_from_slice(&iv::make(module, rules, iv.len()));
-            }
             let mut standard = standard(params, aad, aad_length);
-            let rv = module.real.C_EncryptInit(session, &mut mechanism(&mut standard), key);
-            if rv != CKR_OK {
-                return rv;
-            }
-            let tag = (params.ulTagBits / 8) as usize;
-            let mut sealed = vec![0; data_length as usize + tag];
-            let mut length = sealed.len() as CK_ULONG;
-            let rv = module.real.C_Encrypt(session, data, data_length, sealed.as_mut_ptr(), &raw mut length);
-            if rv == CKR_OK {
-                output.copy_from_nonoverlapping(sealed.as_ptr(), data_length as usize);
-                params.pTag.copy_from_nonoverlapping(sealed.as_ptr().add(data_length as usize), tag);
-            }
-            return rv;
+            return encrypt_by_2_40(
+                module,
+                rules,
+                session,
+                key,
+                params,
+                &mut standard,
+                data,
+                data_length,
+                output,
+            );
         }
+        let iv = slice::from_raw_parts_mut(params.pIv, params.ulIvLen as usize);
         if rules.iv.is_some() && params.ivGenerator != CKG_NO_GENERATE && !output.is_null() {
             iv.copy_from_slice(&iv::make(module, rules, iv.len()));
             let mut fixed = *params;
@@ -173,6 +166,42 @@ pub unsafe fn encrypt(
         let rv = real(parameter);
         if rv == CKR_OK && !output.is_null() {
             iv::remember(module, iv);
+        }
+        rv
+    }
+}
+
+/// The output takes as many bytes as the data has.
+unsafe fn encrypt_by_2_40(
+    module: &Module,
+    rules: &Rules,
+    session: CK_SESSION_HANDLE,
+    key: CK_OBJECT_HANDLE,
+    params: &mut CK_GCM_MESSAGE_PARAMS,
+    standard: &mut CK_GCM_PARAMS,
+    data: *mut CK_BYTE,
+    data_length: CK_ULONG,
+    output: *mut CK_BYTE,
+) -> CK_RV {
+    // SAFETY: the caller's arguments: each buffer is as long as it says.
+    unsafe {
+        let iv = slice::from_raw_parts_mut(params.pIv, params.ulIvLen as usize);
+        match params.ivGenerator {
+            CKG_NO_GENERATE => {}
+            CKG_GENERATE_RANDOM => iv.copy_from_slice(&iv::make(module, rules, iv.len())),
+            _ => return CKR_MECHANISM_PARAM_INVALID,
+        }
+        let rv = module.real.C_EncryptInit(session, &mut mechanism(standard), key);
+        if rv != CKR_OK {
+            return rv;
+        }
+        let tag = (params.ulTagBits / 8) as usize;
+        let mut sealed = vec![0; data_length as usize + tag];
+        let mut length = sealed.len() as CK_ULONG;
+        let rv = module.real.C_Encrypt(session, data, data_length, sealed.as_mut_ptr(), &raw mut length);
+        if rv == CKR_OK {
+            output.copy_from_nonoverlapping(sealed.as_ptr(), data_length as usize);
+            params.pTag.copy_from_nonoverlapping(sealed.as_ptr().add(data_length as usize), tag);
         }
         rv
     }

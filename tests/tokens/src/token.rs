@@ -1,10 +1,13 @@
 //! A token with its keys.
 
 use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::Mechanism;
@@ -31,7 +34,7 @@ pub struct Token {
     module: PathBuf,
     environment: Vec<(OsString, OsString)>,
     copies: AtomicU32,
-    folder: TempDir,
+    folder: Arc<TempDir>,
 }
 
 impl Token {
@@ -44,8 +47,8 @@ impl Token {
                 return None;
             }
         };
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("pin"), PIN).unwrap();
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        write_private(&folder.path().join("pin"), PIN);
         let mut token = Token {
             own: OnceLock::new(),
             kind,
@@ -73,6 +76,23 @@ impl Token {
         Token::make(Kind::Kryoptic, label)
     }
 
+    /// Another token of the same SoftHSM2, in the same configuration: a program that loads the real module sees both.
+    pub fn beside(&self, label: &str) -> Token {
+        assert_eq!(self.kind, Kind::SoftHsm2, "only SoftHSM2 makes tokens as it goes");
+        let token = Token {
+            own: OnceLock::new(),
+            kind: self.kind,
+            label: label.to_owned(),
+            pin: Mutex::new(PIN.to_owned()),
+            module: self.module.clone(),
+            environment: self.environment.clone(),
+            copies: AtomicU32::new(0),
+            folder: Arc::clone(&self.folder),
+        };
+        token.initialise_softhsm2();
+        token
+    }
+
     fn make_softhsm2(&mut self) {
         let tokens = self.path("tokens");
         std::fs::create_dir(&tokens).unwrap();
@@ -81,6 +101,10 @@ impl Token {
             tokens.display()
         );
         self.environment = self.configuration("SOFTHSM2_CONF", "softhsm2.conf", &text);
+        self.initialise_softhsm2();
+    }
+
+    fn initialise_softhsm2(&self) {
         let mut command = Command::new("softhsm2-util");
         command.args(["--init-token", "--free", "--label", &self.label, "--pin", PIN, "--so-pin", SO_PIN]);
         command.arg("--module").arg(&self.module).envs(self.environment.iter().cloned()).stdin(Stdio::null());
@@ -153,7 +177,7 @@ impl Token {
 
     /// A fault module with copies of everything. It needs no environment.
     pub fn faults(&self) -> Faults {
-        let folder = self.path(&format!("faults-{}", self.copies.fetch_add(1, Ordering::Relaxed)));
+        let folder = self.path(&format!("{}-{}", self.label, self.copies.fetch_add(1, Ordering::Relaxed)));
         std::fs::create_dir(&folder).unwrap();
         let real = folder.join("libreal.so");
         std::fs::copy(&self.module, &real).unwrap();
@@ -223,6 +247,13 @@ impl Token {
         let named = |slot: &Slot| pkcs11.get_token_info(*slot).unwrap().label() == self.label;
         slots.into_iter().find(named).unwrap_or_else(|| panic!("no token {}", self.label))
     }
+}
+
+/// PINs are for their owner only.
+fn write_private(path: &Path, text: &str) {
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
 }
 
 /// The keys with this label.

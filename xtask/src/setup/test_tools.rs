@@ -26,7 +26,8 @@ pub fn openssl() -> Option<String> {
     tool("openssl", "openssl", || process::is_installed("openssl"))
 }
 
-fn tool(what: &str, package: &str, able: impl Fn() -> bool) -> Option<String> {
+/// Finds a tool or installs its package; says what is missing then.
+pub fn tool(what: &str, package: &str, able: impl Fn() -> bool) -> Option<String> {
     if able() {
         note(format!("{what}: installed already"));
         return None;

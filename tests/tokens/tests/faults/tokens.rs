@@ -97,3 +97,14 @@ fn two_tokens_in_one_process_know_nothing_of_each_other() {
     assert!(decrypt(&of_one, key_of_one, &sealed).is_err());
     assert_ne!(one.token.serial(), two.token.serial());
 }
+
+#[test]
+fn one_softhsm2_has_two_tokens() {
+    let Some(token) = Token::softhsm2("left") else { return };
+    let right = token.beside("right");
+    right.create_key("demo");
+    let Some(left) = Client::of(Some(token)) else { return };
+    assert_eq!(left.pkcs11.get_slots_with_initialized_token().unwrap().len(), 2);
+    assert_eq!(holdfast_test_tokens::keys(&right.session(), "demo").len(), 1);
+    assert_ne!(left.token.serial(), right.serial());
+}
