@@ -161,7 +161,8 @@ impl Console {
             let (of, number) = split_label(&key.label);
             (of == name).then_some((number, key))
         });
-        let (newest, key) = versions.max_by_key(|(number, _)| *number).ok_or(AdminError::Missing(name.to_owned()))?;
+        let (newest, key) =
+            versions.max_by_key(|(number, _)| *number).ok_or(AdminError::Missing(name.to_owned()))?;
         self.create_key(&label_of(name, newest + 1), key.encrypt, key.decrypt)?;
         Ok(newest + 1)
     }

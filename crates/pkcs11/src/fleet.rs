@@ -193,7 +193,10 @@ impl Drop for Fleet {
 /// Where an HSM's refused PINs are kept.
 pub(crate) fn ledger_path(state_folder: &Path, name: &str) -> PathBuf {
     let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    let name: String = name.bytes().map(|byte| if safe(byte) { char::from(byte).to_string() } else { format!("%{byte:02x}") }).collect();
+    let name: String = name
+        .bytes()
+        .map(|byte| if safe(byte) { char::from(byte).to_string() } else { format!("%{byte:02x}") })
+        .collect();
     state_folder.join(format!("pin-{name}"))
 }
 

@@ -57,8 +57,16 @@ fn what_cannot_be_repaired_is_told_for_what_it_is() {
     let table: [(&str, Is, Is); 10] = [
         ("CKR_HOST_MEMORY", failed, failed),
         ("CKR_DATA_LEN_RANGE", |error| matches!(error, TooLong), |error| matches!(error, TooLong)),
-        ("CKR_ENCRYPTED_DATA_INVALID", |error| matches!(error, InvalidCiphertext), |error| matches!(error, InvalidCiphertext)),
-        ("CKR_AEAD_DECRYPT_FAILED", |error| matches!(error, InvalidCiphertext), |error| matches!(error, InvalidCiphertext)),
+        (
+            "CKR_ENCRYPTED_DATA_INVALID",
+            |error| matches!(error, InvalidCiphertext),
+            |error| matches!(error, InvalidCiphertext),
+        ),
+        (
+            "CKR_AEAD_DECRYPT_FAILED",
+            |error| matches!(error, InvalidCiphertext),
+            |error| matches!(error, InvalidCiphertext),
+        ),
         ("CKR_KEY_FUNCTION_NOT_PERMITTED", |error| matches!(error, Usage), |error| matches!(error, Usage)),
         ("CKR_TOKEN_RESOURCE_EXCEEDED", unavailable, unavailable),
         ("CKR_MECHANISM_PARAM_INVALID", failed, failed),
@@ -132,14 +140,24 @@ fn lasts(label: &str, isolation: Isolation, begin: fn(&Part) -> Option<Rule>, op
 #[test]
 fn an_hsm_that_hangs_in_encryptions() {
     for isolation in BOTH {
-        lasts("hangs-encrypt", isolation, |part| Some(part.faults.hang("C_Encrypt", When::Always)), ENCRYPT.1);
+        lasts(
+            "hangs-encrypt",
+            isolation,
+            |part| Some(part.faults.hang("C_Encrypt", When::Always)),
+            ENCRYPT.1,
+        );
     }
 }
 
 #[test]
 fn an_hsm_that_hangs_in_decryptions() {
     for isolation in BOTH {
-        lasts("hangs-decrypt", isolation, |part| Some(part.faults.hang("C_Decrypt", When::Always)), DECRYPT.1);
+        lasts(
+            "hangs-decrypt",
+            isolation,
+            |part| Some(part.faults.hang("C_Decrypt", When::Always)),
+            DECRYPT.1,
+        );
     }
 }
 
@@ -166,7 +184,8 @@ fn a_token_that_is_pulled_and_put_back() {
 fn a_device_that_fails_every_call() {
     for isolation in BOTH {
         for code in ["CKR_DEVICE_ERROR", "CKR_CRYPTOKI_NOT_INITIALIZED", "CKR_DEVICE_REMOVED", "0x80000001"] {
-            let begin: fn(&Part, &str) -> Rule = |part, code| part.faults.fail("C_EncryptInit", code, When::Always);
+            let begin: fn(&Part, &str) -> Rule =
+                |part, code| part.faults.fail("C_EncryptInit", code, When::Always);
             let Some(rig) = Rig::new(&["device"], isolation) else { return };
             let rule = begin(&rig.parts[0], code);
             for _ in 0..4 {
@@ -300,7 +319,9 @@ fn work_whose_caller_has_gone_is_not_done() {
         let before = rig.faults().calls(Function::C_EncryptInit);
         let deadline = Instant::now() + PATIENCE;
         std::thread::scope(|scope| {
-            let first = scope.spawn(|| wait(rig.fleet.encrypt("demo", TEXT, |metadata| frame(AAD, metadata), deadline)).is_ok());
+            let first = scope.spawn(|| {
+                wait(rig.fleet.encrypt("demo", TEXT, |metadata| frame(AAD, metadata), deadline)).is_ok()
+            });
             while rig.faults().inside(Function::C_EncryptInit) == 0 {
                 std::thread::yield_now();
             }
