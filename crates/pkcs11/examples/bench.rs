@@ -1,15 +1,12 @@
 //! CPU time an encryption of 32 bytes takes: in a loop, in threads with 16 callers at once, in a worker process likewise.
 
-#[path = "../tests/support/mod.rs"]
-mod support;
-
-use holdfast_pkcs11::module::Module;
-use holdfast_pkcs11::{Fleet, FleetSettings, HsmSettings, Isolation, Iv, Quirks, worker};
+use holdfast_pkcs11::module::{GcmKey, Module};
+use holdfast_pkcs11::{Fleet, FleetSettings, HsmSettings, Isolation, Iv, Quirks, TokenSelector, worker};
 use holdfast_secret::Secret;
+use holdfast_test_tokens::{PIN, Token};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::{PIN, create_key, frame, in_threads, process_tokens};
 
 const ROUNDS: u32 = 200_000;
 const CALLERS: u32 = 16;
@@ -46,10 +43,11 @@ fn direct(path: &Path) {
     let session = module.open_session(slot, false).unwrap();
     let _ = module.login(session, &Secret::copy_from(PIN.as_bytes()));
     let key = module.find_aes_keys(session, Some("k")).unwrap()[0];
+    let key = GcmKey { module: &module, session, key, quirks: &Quirks::default() };
     let (start, began) = (cpu(), Instant::now());
     for _ in 0..ROUNDS {
         let mut iv = Iv::random().unwrap();
-        module.gcm_encrypt(session, key, &Quirks::default(), &mut iv, b"aad", &[7; 32]).unwrap();
+        key.encrypt(&mut iv, b"aad", &[7; 32]).unwrap();
     }
     report("direct loop", cpu() - start, began.elapsed());
     module.close_session(session).unwrap();
@@ -91,15 +89,26 @@ fn main() {
     if std::env::args().nth(1).as_deref() == Some("hsm-worker") {
         return worker::run().unwrap();
     }
-    let Some((tokens, module)) = process_tokens(&["bench"]) else { return };
-    create_key(&module, "bench", "k");
-    direct(&module);
-    fleet(
-        "threads, 16 callers",
-        HsmSettings { sessions: 16, ..in_threads("a", "bench", &module) },
-        &tokens.folder().join("a"),
-    );
-    let hsm =
-        HsmSettings { isolation: Isolation::Process, sessions: 16, ..in_threads("b", "bench", &module) };
-    fleet("worker process, 16 callers", hsm, &tokens.folder().join("b"));
+    let Some(token) = Token::softhsm2("bench") else { return };
+    token.create_key("k");
+    for (name, value) in token.environment() {
+        // SAFETY: this process has no other thread yet.
+        unsafe { std::env::set_var(name, value) };
+    }
+    direct(token.module());
+    let pin = Arc::new(|| Ok(Secret::copy_from(PIN.as_bytes())));
+    let hsm = HsmSettings {
+        isolation: Isolation::Threads { replaced_at_most: 2 },
+        sessions: 16,
+        create_test_key: true,
+        ..HsmSettings::new("bench", token.module(), TokenSelector::Label("bench".into()), pin)
+    };
+    fleet("threads, 16 callers", hsm.clone(), &token.folder().join("a"));
+    let hsm = HsmSettings { isolation: Isolation::Process, ..hsm };
+    fleet("worker process, 16 callers", hsm, &token.folder().join("b"));
+}
+
+/// The specification's framing, without metadata's or AAD's limits.
+fn frame(aad: &[u8], metadata: &[u8]) -> Vec<u8> {
+    [&[0, aad.len() as u8], aad, &[metadata.len() as u8], metadata].concat()
 }

@@ -98,7 +98,7 @@ pub(crate) fn label_of(name: &str, version: u32) -> String {
     if version == 1 { name.to_owned() } else { format!("{name}#{version}") }
 }
 
-fn is_key_id(name: &str) -> bool {
+pub(crate) fn is_key_id(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     (1..=128).contains(&name.len()) && name.bytes().all(allowed) && name != "." && name != ".."
 }

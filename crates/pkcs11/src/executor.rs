@@ -1,7 +1,7 @@
 //! Does operations on a session of its own: one C_…Init and one call, repaired and tried once more where that helps.
 
 use crate::fault::Fault;
-use crate::module::SessionHandle;
+use crate::module::{GcmKey, SessionHandle};
 use crate::request::{Answer, Iv, Operation, Work};
 use crate::rv::{Meaning, Repair};
 use crate::token::Token;
@@ -70,22 +70,20 @@ impl Executor {
     fn attempt(&mut self, work: &Work) -> Result<Answer, Fault> {
         let session = self.session()?;
         let (module, quirks) = (self.token.module(), self.token.quirks());
-        let key = match work.operation {
-            Operation::List => 0,
-            _ => self.token.key(session, &work.label)?,
-        };
+        let key =
+            |label| Ok::<_, Fault>(GcmKey { module, session, key: self.token.key(session, label)?, quirks });
         match work.operation {
-            Operation::Encrypt => {
-                let mut iv = work.iv;
-                let made = module.gcm_encrypt(session, key, quirks, &mut iv, &work.aad, &work.data)?;
-                Ok(Answer { iv, data: Zeroizing::new(made) })
-            }
             Operation::List => {
                 let found = self.token.list_keys(session)?;
                 Ok(Answer { iv: work.iv, data: Zeroizing::new(wire::encode_keys(&found)) })
             }
+            Operation::Encrypt => {
+                let mut iv = work.iv;
+                let made = key(&work.label)?.encrypt(&mut iv, &work.aad, &work.data)?;
+                Ok(Answer { iv, data: Zeroizing::new(made) })
+            }
             Operation::Decrypt => {
-                let data = module.gcm_decrypt(session, key, quirks, &work.iv, &work.aad, &work.data)?;
+                let data = key(&work.label)?.decrypt(&work.iv, &work.aad, &work.data)?;
                 Ok(Answer { iv: work.iv, data })
             }
         }

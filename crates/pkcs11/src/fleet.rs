@@ -8,7 +8,7 @@ use crate::quirks::IvSource;
 use crate::request::{Answer, Iv, Operation, Work};
 use crate::settings::FleetSettings;
 use crate::uses::{Uses, UsesError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -84,7 +84,7 @@ impl Fleet {
             Uses::open(settings.state_folder.join("uses"), settings.warn_after, settings.refuse_after)?;
         let watch = Arc::new(Watch::default());
         let hsm = |hsm: &crate::settings::HsmSettings| {
-            let ledger = settings.state_folder.join(format!("pin-{}", file_name(&hsm.name)));
+            let ledger = ledger_path(&settings.state_folder, &hsm.name);
             Hsm::new(
                 hsm.clone(),
                 ledger,
@@ -190,12 +190,14 @@ impl Drop for Fleet {
     }
 }
 
-/// A name as part of a file's name.
-fn file_name(name: &str) -> String {
+/// Where an HSM's refused PINs are kept.
+pub(crate) fn ledger_path(state_folder: &Path, name: &str) -> PathBuf {
     let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    name.bytes()
+    let name: String = name
+        .bytes()
         .map(|byte| if safe(byte) { char::from(byte).to_string() } else { format!("%{byte:02x}") })
-        .collect()
+        .collect();
+    state_folder.join(format!("pin-{name}"))
 }
 
 impl Inner {

@@ -92,14 +92,7 @@ impl Hsm {
     }
 
     fn token_settings(&self) -> TokenSettings {
-        TokenSettings {
-            module: self.settings.module.clone(),
-            selector: self.settings.token.clone(),
-            quirks: self.settings.quirks,
-            test_key: self.settings.test_key.clone(),
-            create_test_key: self.settings.create_test_key,
-            ledger: self.ledger.clone(),
-        }
+        TokenSettings::of(&self.settings, self.ledger.clone())
     }
 
     /// How many sessions are used: one of those that the token allows holds the login.

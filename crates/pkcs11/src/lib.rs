@@ -3,6 +3,7 @@
 //! [`Fleet`] is what a host uses. Everything that reaches an HSM is an operation that is handed to a worker; no caller ever
 //! waits inside a module.
 
+pub mod admin;
 mod call;
 mod catalog;
 mod date;

@@ -82,7 +82,9 @@ impl Start {
         // So large that it doesn't grow, which would leave the PIN in freed memory.
         let mut out = Writer(Vec::with_capacity(64 * 1024));
         out.bytes(module.as_os_str().as_bytes()).u8(is_serial).bytes(name.as_bytes());
-        out.u8(index(&IV_SOURCES, &quirks.iv)).u8(index(&PARAMETERS, &quirks.parameters));
+        out.u64(quirks.mechanism)
+            .u8(index(&IV_SOURCES, &quirks.iv))
+            .u8(index(&PARAMETERS, &quirks.parameters));
         out.u8(index(&TAG_PLACES, &quirks.tag)).u8(quirks.thread_safe.into());
         out.u8(test_key.is_some().into()).bytes(test_key.as_deref().unwrap_or_default().as_bytes());
         out.u8((*create_test_key).into()).bytes(ledger.as_os_str().as_bytes());
@@ -97,6 +99,7 @@ impl Start {
         let name = reader.text()?;
         let selector = if is_serial { TokenSelector::Serial(name) } else { TokenSelector::Label(name) };
         let quirks = Quirks {
+            mechanism: reader.u64()?,
             iv: item(&IV_SOURCES, reader.u8()?)?,
             parameters: item(&PARAMETERS, reader.u8()?)?,
             tag: item(&TAG_PLACES, reader.u8()?)?,

@@ -12,7 +12,7 @@ mod calls;
 mod gcm;
 mod info;
 
-pub use gcm::{GcmError, TAG_LEN};
+pub use gcm::{GcmError, GcmKey, TAG_LEN};
 pub use info::{KeyAttributes, KeyTemplate, MechanismInfo, TokenInfo};
 
 /// A session's handle.

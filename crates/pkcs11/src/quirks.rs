@@ -3,6 +3,8 @@
 /// What an HSM does in its own way. The default is what PKCS#11 says and most do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quirks {
+    /// The mechanism's number: `CKM_AES_GCM`, or a vendor's own for the same.
+    pub mechanism: u64,
     /// Who makes the IV, and where it comes back.
     pub iv: IvSource,
     /// The form of `CK_GCM_PARAMS`.
@@ -16,6 +18,7 @@ pub struct Quirks {
 impl Default for Quirks {
     fn default() -> Quirks {
         Quirks {
+            mechanism: cryptoki_sys::CKM_AES_GCM,
             iv: IvSource::Host,
             parameters: GcmParameters::Standard,
             tag: TagPlace::Appended,
@@ -33,7 +36,7 @@ pub enum IvSource {
     Message,
     /// The HSM, which writes it over the 12 zero bytes in the parameters.
     Parameters,
-    /// The HSM, which puts it before the ciphertext.
+    /// The HSM, which puts it before the ciphertext, and wants it there for a decryption.
     Prepended,
     /// The HSM, which puts it after the tag.
     Appended,

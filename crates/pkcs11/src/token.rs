@@ -4,7 +4,7 @@ use crate::fault::Fault;
 use crate::ledger::PinLedger;
 use crate::module::{KeyAttributes, KeyTemplate, Module, ObjectHandle, SessionHandle, SlotId, TokenInfo};
 use crate::quirks::Quirks;
-use crate::settings::TokenSelector;
+use crate::settings::{HsmSettings, TokenSelector};
 use cryptoki_sys::*;
 use holdfast_secret::Secret;
 use std::collections::HashMap;
@@ -28,6 +28,19 @@ pub struct TokenSettings {
     pub create_test_key: bool,
     /// Where refused PINs are kept.
     pub ledger: PathBuf,
+}
+
+impl TokenSettings {
+    pub(crate) fn of(hsm: &HsmSettings, ledger: PathBuf) -> TokenSettings {
+        TokenSettings {
+            module: hsm.module.clone(),
+            selector: hsm.token.clone(),
+            quirks: hsm.quirks,
+            test_key: hsm.test_key.clone(),
+            create_test_key: hsm.create_test_key,
+            ledger,
+        }
+    }
 }
 
 /// A token that is or was connected.
@@ -150,6 +163,12 @@ impl Token {
             self.module.create_aes_key(session, &KeyTemplate { label, encrypt: true, decrypt: true })?;
         }
         Ok(())
+    }
+
+    /// The slot where the token was found.
+    pub(crate) fn slot(&self) -> Result<SlotId, Fault> {
+        let slot = self.state.read().unwrap_or_else(PoisonError::into_inner).slot;
+        slot.ok_or_else(|| Fault::Token("the token isn't connected".into()))
     }
 
     /// The epoch, and a new session of it.

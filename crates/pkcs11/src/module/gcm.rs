@@ -33,98 +33,136 @@ struct WithoutIvBits {
     tag_bits: CK_ULONG,
 }
 
-/// Builds the parameters, and runs `act` with the mechanism that holds them.
-fn with_mechanism<T>(
-    form: GcmParameters,
-    iv: &mut [u8],
-    aad: &[u8],
-    act: impl FnOnce(&mut CK_MECHANISM) -> Result<T, CallError>,
-) -> Result<T, CallError> {
-    // Lossless: both have the pointer's size.
-    let (iv_len, aad_len) = (iv.len() as CK_ULONG, aad.len() as CK_ULONG);
-    let iv = if iv.is_empty() { ptr::null_mut() } else { iv.as_mut_ptr() };
-    let aad = aad.as_ptr().cast_mut();
-    let mechanism = |parameters: *mut std::ffi::c_void, size: usize| CK_MECHANISM {
-        mechanism: CKM_AES_GCM,
-        pParameter: parameters,
-        ulParameterLen: size as CK_ULONG,
-    };
-    match form {
-        GcmParameters::Standard | GcmParameters::IvBitsZero => {
-            let bits = if form == GcmParameters::Standard { iv_len * 8 } else { 0 };
-            let mut parameters = CK_GCM_PARAMS {
-                pIv: iv,
-                ulIvLen: iv_len,
-                ulIvBits: bits,
-                pAAD: aad,
-                ulAADLen: aad_len,
-                ulTagBits: TAG_BITS,
-            };
-            act(&mut mechanism((&raw mut parameters).cast(), size_of::<CK_GCM_PARAMS>()))
-        }
-        GcmParameters::WithoutIvBits => {
-            let mut parameters = WithoutIvBits { iv, iv_len, aad, aad_len, tag_bits: TAG_BITS };
-            act(&mut mechanism((&raw mut parameters).cast(), size_of::<WithoutIvBits>()))
-        }
-    }
+/// A key in a session, for AES-GCM as its HSM does it.
+#[derive(Clone, Copy)]
+pub struct GcmKey<'a> {
+    /// The module.
+    pub module: &'a Module,
+    /// A session that nobody else uses meanwhile.
+    pub session: SessionHandle,
+    /// The key.
+    pub key: ObjectHandle,
+    /// What the HSM does in its own way.
+    pub quirks: &'a Quirks,
 }
 
-impl Module {
+/// What the message functions take in their parameters.
+struct Apart<'a> {
+    iv: &'a mut [u8],
+    generator: CK_GENERATOR_FUNCTION,
+    tag: &'a mut [u8],
+}
+
+impl GcmKey<'_> {
     /// Encrypts. `iv` is the host's, and becomes the HSM's where that makes it. Gives ciphertext and tag, one after the
     /// other.
-    pub fn gcm_encrypt(
-        &self,
-        session: SessionHandle,
-        key: ObjectHandle,
-        quirks: &Quirks,
-        iv: &mut Iv,
-        aad: &[u8],
-        plaintext: &[u8],
-    ) -> Result<Vec<u8>, GcmError> {
-        let message = quirks.iv == IvSource::Message || quirks.tag == TagPlace::Apart;
-        match quirks.iv {
-            _ if message => self.encrypt_message_form(session, key, quirks.iv, iv, aad, plaintext),
-            IvSource::Host => {
-                let out = self.encrypt_plain(session, key, quirks, iv.bytes_mut(), aad, plaintext, 0)?;
-                whole(out, plaintext.len() + TAG_LEN)
+    pub fn encrypt(&self, iv: &mut Iv, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, GcmError> {
+        let whole = plaintext.len() + TAG_LEN;
+        match self.quirks.iv {
+            source if source == IvSource::Message || self.quirks.tag == TagPlace::Apart => {
+                self.encrypt_message(source, iv, aad, plaintext)
             }
+            IvSource::Host => of_length(self.encrypt_plain(iv.bytes_mut(), aad, plaintext, 0)?, whole),
             IvSource::Parameters => {
                 *iv = Iv::zero(12);
-                let out = self.encrypt_plain(session, key, quirks, iv.bytes_mut(), aad, plaintext, 0)?;
-                whole(out, plaintext.len() + TAG_LEN)
+                of_length(self.encrypt_plain(iv.bytes_mut(), aad, plaintext, 0)?, whole)
             }
-            IvSource::Prepended | IvSource::Appended | IvSource::Message => {
-                let out = self.encrypt_plain(session, key, quirks, &mut [], aad, plaintext, 16)?;
-                split_iv(out, plaintext.len() + TAG_LEN, quirks.iv == IvSource::Prepended, iv)
+            source => {
+                let out = self.encrypt_plain(&mut [], aad, plaintext, 16)?;
+                split_iv(out, whole, source == IvSource::Prepended, iv)
             }
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what C_EncryptInit and C_Encrypt take")]
+    /// Decrypts `sealed`: ciphertext and tag, one after the other, at least a tag long.
+    pub fn decrypt(&self, iv: &Iv, aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, GcmError> {
+        let mut iv = *iv;
+        let body = sealed.len().saturating_sub(TAG_LEN);
+        // Room for the tag too: some modules decrypt all of it before they drop the tag.
+        let mut out = Zeroizing::new(vec![0; sealed.len()]);
+        let len = if self.quirks.tag == TagPlace::Apart {
+            let (ciphertext, tag) = sealed.split_at(body);
+            let apart = Apart { iv: iv.bytes_mut(), generator: CKG_NO_GENERATE, tag: &mut tag.to_vec() };
+            self.message(false, apart, aad, ciphertext, &mut out)?
+        } else if self.quirks.iv == IvSource::Prepended {
+            self.decrypt_plain(&mut [], aad, &[iv.bytes(), sealed].concat(), &mut out)?
+        } else {
+            self.decrypt_plain(iv.bytes_mut(), aad, sealed, &mut out)?
+        };
+        if len != body {
+            return Err(GcmError::Form("a plaintext of another length"));
+        }
+        out.truncate(len);
+        Ok(out)
+    }
+
     fn encrypt_plain(
         &self,
-        session: SessionHandle,
-        key: ObjectHandle,
-        quirks: &Quirks,
         iv: &mut [u8],
         aad: &[u8],
         plaintext: &[u8],
         room: usize,
     ) -> Result<Vec<u8>, CallError> {
         let mut out = vec![0; plaintext.len() + TAG_LEN + room];
-        let len = with_mechanism(quirks.parameters, iv, aad, |mechanism| {
-            self.encrypt_init(session, mechanism, key)?;
+        let len = self.with_mechanism(iv, aad, |mechanism| {
+            self.module.encrypt_init(self.session, mechanism, self.key)?;
             // The parameters stay alive: some modules read or write them here only.
-            self.encrypt(session, plaintext, &mut out)
+            self.module.encrypt(self.session, plaintext, &mut out)
         })?;
         out.truncate(len);
         Ok(out)
     }
 
-    fn encrypt_message_form(
+    fn decrypt_plain(
         &self,
-        session: SessionHandle,
-        key: ObjectHandle,
+        iv: &mut [u8],
+        aad: &[u8],
+        sealed: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, CallError> {
+        self.with_mechanism(iv, aad, |mechanism| {
+            self.module.decrypt_init(self.session, mechanism, self.key)?;
+            self.module.decrypt(self.session, sealed, out)
+        })
+    }
+
+    /// Builds the parameters, and runs `act` with the mechanism that holds them.
+    fn with_mechanism<T>(
+        &self,
+        iv: &mut [u8],
+        aad: &[u8],
+        act: impl FnOnce(&mut CK_MECHANISM) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
+        // Lossless: both have the pointer's size.
+        let (iv_len, aad_len) = (iv.len() as CK_ULONG, aad.len() as CK_ULONG);
+        let iv = if iv.is_empty() { ptr::null_mut() } else { iv.as_mut_ptr() };
+        let aad = aad.as_ptr().cast_mut();
+        let mechanism = |parameters: *mut std::ffi::c_void, size: usize| CK_MECHANISM {
+            mechanism: self.quirks.mechanism,
+            pParameter: parameters,
+            ulParameterLen: size as CK_ULONG,
+        };
+        match self.quirks.parameters {
+            GcmParameters::WithoutIvBits => {
+                let mut parameters = WithoutIvBits { iv, iv_len, aad, aad_len, tag_bits: TAG_BITS };
+                act(&mut mechanism((&raw mut parameters).cast(), size_of::<WithoutIvBits>()))
+            }
+            form @ (GcmParameters::Standard | GcmParameters::IvBitsZero) => {
+                let mut parameters = CK_GCM_PARAMS {
+                    pIv: iv,
+                    ulIvLen: iv_len,
+                    ulIvBits: if form == GcmParameters::Standard { iv_len * 8 } else { 0 },
+                    pAAD: aad,
+                    ulAADLen: aad_len,
+                    ulTagBits: TAG_BITS,
+                };
+                act(&mut mechanism((&raw mut parameters).cast(), size_of::<CK_GCM_PARAMS>()))
+            }
+        }
+    }
+
+    fn encrypt_message(
+        &self,
         source: IvSource,
         iv: &mut Iv,
         aad: &[u8],
@@ -133,96 +171,50 @@ impl Module {
         let mut out = vec![0; plaintext.len() + TAG_LEN];
         let (body, tag) = out.split_at_mut(plaintext.len());
         let generator = match source {
-            // The other generators gave kryoptic's sessions a zero IV each.
+            // The other generators gave each of kryoptic's sessions a zero IV first.
             IvSource::Message => {
                 *iv = Iv::zero(12);
                 CKG_GENERATE_RANDOM
             }
             _ => CKG_NO_GENERATE,
         };
-        let written =
-            self.message_form(session, key, true, generator, iv.bytes_mut(), tag, aad, plaintext, body)?;
-        match written == plaintext.len() {
+        let apart = Apart { iv: iv.bytes_mut(), generator, tag };
+        match self.message(true, apart, aad, plaintext, body)? == plaintext.len() {
             true => Ok(out),
             false => Err(GcmError::Form("a ciphertext of another length")),
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what the message functions take")]
-    fn message_form(
+    /// One message by the message functions.
+    fn message(
         &self,
-        session: SessionHandle,
-        key: ObjectHandle,
         encrypt: bool,
-        generator: CK_GENERATOR_FUNCTION,
-        iv: &mut [u8],
-        tag: &mut [u8],
+        apart: Apart<'_>,
         aad: &[u8],
         data: &[u8],
         out: &mut [u8],
     ) -> Result<usize, CallError> {
         let mut parameters = CK_GCM_MESSAGE_PARAMS {
-            pIv: iv.as_mut_ptr(),
-            ulIvLen: iv.len() as CK_ULONG,
+            pIv: apart.iv.as_mut_ptr(),
+            ulIvLen: apart.iv.len() as CK_ULONG,
             ulIvFixedBits: 0,
-            ivGenerator: generator,
-            pTag: tag.as_mut_ptr(),
+            ivGenerator: apart.generator,
+            pTag: apart.tag.as_mut_ptr(),
             ulTagBits: TAG_BITS,
         };
         let mut mechanism = CK_MECHANISM {
-            mechanism: CKM_AES_GCM,
+            mechanism: self.quirks.mechanism,
             pParameter: (&raw mut parameters).cast(),
             ulParameterLen: size_of::<CK_GCM_MESSAGE_PARAMS>() as CK_ULONG,
         };
-        self.message_init(session, encrypt, &mut mechanism, key)?;
-        let result = self.message(session, encrypt, &mut parameters, aad, data, out);
-        let ended = self.message_final(session, encrypt);
+        self.module.message_init(self.session, encrypt, &mut mechanism, self.key)?;
+        let result = self.module.message(self.session, encrypt, &mut parameters, aad, data, out);
+        let ended = self.module.message_final(self.session, encrypt);
         result.and_then(|len| ended.map(|()| len))
-    }
-
-    /// Decrypts `sealed`: ciphertext and tag, one after the other, at least a tag long.
-    pub fn gcm_decrypt(
-        &self,
-        session: SessionHandle,
-        key: ObjectHandle,
-        quirks: &Quirks,
-        iv: &Iv,
-        aad: &[u8],
-        sealed: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, GcmError> {
-        let mut iv = *iv;
-        let body = sealed.len().saturating_sub(TAG_LEN);
-        // Room for the tag too: some modules decrypt all of it before they drop the tag.
-        let mut out = Zeroizing::new(vec![0; sealed.len()]);
-        let len = if quirks.tag == TagPlace::Apart {
-            let (ciphertext, tag) = sealed.split_at(body);
-            let mut tag = tag.to_vec();
-            self.message_form(
-                session,
-                key,
-                false,
-                CKG_NO_GENERATE,
-                iv.bytes_mut(),
-                &mut tag,
-                aad,
-                ciphertext,
-                &mut out,
-            )?
-        } else {
-            with_mechanism(quirks.parameters, iv.bytes_mut(), aad, |mechanism| {
-                self.decrypt_init(session, mechanism, key)?;
-                self.decrypt(session, sealed, &mut out)
-            })?
-        };
-        if len != body {
-            return Err(GcmError::Form("a plaintext of another length"));
-        }
-        out.truncate(len);
-        Ok(out)
     }
 }
 
-fn whole(out: Vec<u8>, len: usize) -> Result<Vec<u8>, GcmError> {
+fn of_length(out: Vec<u8>, len: usize) -> Result<Vec<u8>, GcmError> {
     if out.len() == len { Ok(out) } else { Err(GcmError::Form("a ciphertext of another length")) }
 }
 

@@ -1,0 +1,123 @@
+//! HSMs with ways of their own.
+
+use crate::rig::{BOTH, Part, Rig, TEXT, eventually};
+use holdfast_pkcs11::{Error, FleetSettings, GcmParameters, Isolation, IvSource, Quirks, Status, TagPlace};
+use holdfast_test_tokens::{Form, GcmParams, IvFault, Token};
+
+fn rig(label: &str, isolation: Isolation, prepare: impl FnOnce(&Part), quirks: Quirks) -> Option<Rig> {
+    let part = Part::new(Token::softhsm2(label)?);
+    prepare(&part);
+    let rig =
+        Rig::start(vec![part], isolation, |_, settings: &mut FleetSettings| settings.hsms[0].quirks = quirks);
+    rig.until_active();
+    Some(rig)
+}
+
+const FORMS: [(Form, IvSource); 4] = [
+    (Form::IvInParams, IvSource::Parameters),
+    (Form::IvBefore, IvSource::Prepended),
+    (Form::IvAfter, IvSource::Appended),
+    (Form::Message, IvSource::Message),
+];
+
+#[test]
+fn ivs_of_the_hsm_come_back_in_every_form() {
+    for isolation in BOTH {
+        for (form, iv) in FORMS {
+            let quirks = Quirks { iv, ..Quirks::default() };
+            let Some(rig) = rig("forms", isolation, |part| part.faults.form(Some(form)), quirks) else {
+                return;
+            };
+            let made = eventually(|| rig.encrypt());
+            assert!([12, 16].contains(&made.iv.len()));
+            assert_ne!(eventually(|| rig.encrypt()).iv, made.iv);
+            assert_eq!(eventually(|| rig.decrypt(&made)), TEXT);
+        }
+    }
+}
+
+#[test]
+fn a_zero_or_repeated_iv_fails_the_request_and_takes_the_hsm_out() {
+    for (form, iv) in FORMS {
+        for (fault, why) in [(IvFault::Zero, "zeros"), (IvFault::Repeat, "twice")] {
+            let quirks = Quirks { iv, ..Quirks::default() };
+            let prepare = |part: &Part| part.faults.form(Some(form));
+            let Some(rig) = rig("bad-iv", Isolation::Process, prepare, quirks) else { return };
+            eventually(|| rig.encrypt());
+            rig.faults().iv(Some(fault));
+            // The first one that is repeated isn't yet.
+            let error = (0..3).find_map(|_| rig.encrypt().err()).unwrap();
+            assert!(
+                matches!(&error, Error::Failed(text) | Error::Unavailable(text) if text.contains(why)),
+                "{error}"
+            );
+            assert!(rig.until(|rig| !rig.fleet.can_serve()));
+            assert!(matches!(rig.status(), Status::Unavailable(text) if text.contains(why)));
+            assert!(rig.encrypt().is_err());
+            rig.faults().iv(None);
+            rig.until_active();
+            eventually(|| rig.encrypt());
+        }
+    }
+}
+
+#[test]
+fn the_parameters_take_each_form() {
+    let variants = [
+        (GcmParams::IvBits, GcmParameters::Standard),
+        (GcmParams::NoIvBits, GcmParameters::IvBitsZero),
+        (GcmParams::Short, GcmParameters::WithoutIvBits),
+    ];
+    for (insists, parameters) in variants {
+        let quirks = Quirks { parameters, ..Quirks::default() };
+        let prepare = |part: &Part| part.faults.gcm_params(Some(insists));
+        let Some(rig) = rig("params", Isolation::Process, prepare, quirks) else { return };
+        let made = eventually(|| rig.encrypt());
+        assert_eq!(eventually(|| rig.decrypt(&made)), TEXT);
+    }
+}
+
+#[test]
+fn a_tag_apart_goes_by_the_message_functions() {
+    for iv in [IvSource::Host, IvSource::Message] {
+        for isolation in BOTH {
+            let quirks = Quirks { iv, tag: TagPlace::Apart, ..Quirks::default() };
+            let Some(rig) = rig("apart", isolation, |part| part.faults.form(Some(Form::Message)), quirks)
+            else {
+                return;
+            };
+            let made = eventually(|| rig.encrypt());
+            assert_eq!(eventually(|| rig.decrypt(&made)), TEXT);
+            let mut altered = made.clone();
+            altered.tag[0] ^= 1;
+            assert!(matches!(rig.decrypt(&altered), Err(Error::InvalidCiphertext)));
+        }
+    }
+}
+
+#[test]
+fn kryoptic_makes_ivs_by_its_own_message_functions() {
+    let Some(token) = Token::kryoptic("kryoptic") else { return };
+    let quirks = Quirks { iv: IvSource::Message, tag: TagPlace::Apart, ..Quirks::default() };
+    let rig = Rig::start(vec![Part::new(token)], Isolation::Process, |_, settings| {
+        settings.hsms[0].quirks = quirks
+    });
+    rig.until_active();
+    let made = eventually(|| rig.encrypt());
+    assert_ne!(eventually(|| rig.encrypt()).iv, made.iv);
+    assert_eq!(eventually(|| rig.decrypt(&made)), TEXT);
+}
+
+#[test]
+fn a_module_that_is_not_safe_for_threads_is_called_one_at_a_time() {
+    for isolation in BOTH {
+        let quirks = Quirks { thread_safe: false, ..Quirks::default() };
+        let Some(rig) = rig("alone", isolation, |part| part.faults.exclusive(true), quirks) else { return };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..50).for_each(|_| drop(eventually(|| rig.encrypt()))));
+            }
+        });
+        assert_eq!((rig.faults().overlaps(), rig.faults().most_inside_at_once()), (0, 1));
+    }
+}

@@ -1,0 +1,205 @@
+//! Versions, usage, dates, use counts, and ciphertexts of AWS's sample proxy.
+
+use crate::rig::{AAD, BOTH, Part, Rig, TEXT, decrypt, encrypt, eventually, frame, import_key, start_fleet};
+use cryptoki::mechanism::Mechanism;
+use cryptoki::mechanism::aead::GcmParams;
+use cryptoki::object::Attribute;
+use holdfast_pkcs11::admin::{AdminError, Console, slots, warnings};
+use holdfast_pkcs11::{Encrypted, Error, Isolation, KeyDescription, KeySettings};
+use holdfast_test_tokens::{Token, keys};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+fn part(label: &str) -> Option<Part> {
+    Token::softhsm2(label).map(Part::new)
+}
+
+#[test]
+fn a_rotated_key_encrypts_with_its_new_version_and_decrypts_with_all() {
+    for isolation in BOTH {
+        let Some(rig) = Rig::new(&["rotates"], isolation) else { return };
+        let old = eventually(|| rig.encrypt());
+        assert_eq!(old.metadata, [2, 0, 0, 0, 1]);
+        let console = Console::open(&rig.parts[0].settings(isolation), rig.state.path()).unwrap();
+        assert_eq!(console.rotate("demo").unwrap(), 2);
+        let rotated = |rig: &Rig| {
+            rig.fleet.check_now();
+            rig.encrypt().is_ok_and(|made| made.metadata == [2, 0, 0, 0, 2])
+        };
+        assert!(rig.until(rotated));
+        let new = eventually(|| rig.encrypt());
+        assert_eq!(eventually(|| rig.decrypt(&old)), TEXT);
+        assert_eq!(eventually(|| rig.decrypt(&new)), TEXT);
+        let mut other = new.clone();
+        other.metadata = old.metadata.clone();
+        assert!(matches!(eventually_fails(|| rig.decrypt(&other)), Error::InvalidCiphertext));
+        assert!(matches!(console.rotate("nothing"), Err(AdminError::Missing(_))));
+    }
+}
+
+fn eventually_fails<T>(mut act: impl FnMut() -> Result<T, Error>) -> Error {
+    eventually(|| match act() {
+        Err(Error::Timeout) => Err(Error::Timeout),
+        Err(error) => Ok(error),
+        Ok(_) => panic!("it succeeded"),
+    })
+}
+
+#[test]
+fn a_retired_version_decrypts_and_no_longer_encrypts() {
+    let Some(part) = part("retired") else { return };
+    import_key(&part.token, "demo#2");
+    let mut rig = Rig::start(vec![part], Isolation::Process, |_, _| ());
+    rig.until_active();
+    let made = eventually(|| rig.encrypt());
+    assert_eq!(made.metadata[4], 2);
+    let retire = KeySettings { retired: vec![2], ..KeySettings::default() };
+    let keys = BTreeMap::from([("demo".to_owned(), retire)]);
+    rig.fleet = start_fleet(&rig.parts, Isolation::Process, rig.state.path(), |_, settings| {
+        settings.keys = Some(keys)
+    });
+    rig.until_active();
+    assert_eq!(eventually(|| rig.encrypt()).metadata[4], 1);
+    assert_eq!(eventually(|| rig.decrypt(&made)), TEXT);
+}
+
+#[test]
+fn usage_and_dates_come_from_the_keys_attributes() {
+    let Some(part) = part("attributes") else { return };
+    let token = &part.token;
+    token.create_key_with("encrypts", &[Attribute::Decrypt(false)]);
+    token.create_key_with("decrypts", &[Attribute::Encrypt(false)]);
+    let date = |year: &str| cryptoki::types::Date::new_from_str_slice(year, "01", "01").unwrap();
+    token.create_key_with("over", &[Attribute::EndDate(date("2001"))]);
+    token.create_key_with("not-yet", &[Attribute::StartDate(date("2999"))]);
+    token.create_key_with("now", &[Attribute::StartDate(date("2001")), Attribute::EndDate(date("2999"))]);
+    token.create_key_with("short", &[Attribute::ValueLen(16.into())]);
+    let rig = Rig::start(vec![part], Isolation::Process, |_, settings| {
+        let keys = ["encrypts", "decrypts", "over", "not-yet", "now", "short", "demo"];
+        let mut keys: BTreeMap<_, _> =
+            keys.iter().map(|key| ((*key).to_owned(), KeySettings::default())).collect();
+        keys.insert(
+            "off".into(),
+            KeySettings { label: Some("now".into()), disabled: true, ..KeySettings::default() },
+        );
+        settings.keys = Some(keys);
+    });
+    rig.until_active();
+    let fleet = &rig.fleet;
+    let describe = |key: &str| {
+        fleet.describe(key).map(|KeyDescription { encrypt, decrypt, enabled }| [encrypt, decrypt, enabled])
+    };
+    assert_eq!(describe("encrypts").unwrap(), [true, false, true]);
+    assert_eq!(describe("decrypts").unwrap(), [false, true, true]);
+    assert_eq!(describe("over").unwrap(), [true, true, false]);
+    assert_eq!(describe("not-yet").unwrap(), [true, true, false]);
+    assert_eq!(describe("now").unwrap(), [true, true, true]);
+    assert_eq!(describe("off").unwrap(), [true, true, false]);
+    // AES-128 isn't an external key.
+    assert!(matches!(describe("short"), Err(Error::KeyNotFound)));
+
+    let made = eventually(|| encrypt(fleet, "now"));
+    assert!(matches!(encrypt(fleet, "decrypts"), Err(Error::Usage)));
+    let of_encrypts = eventually(|| encrypt(fleet, "encrypts"));
+    assert!(matches!(decrypt(fleet, "encrypts", &of_encrypts), Err(Error::Usage)));
+    for key in ["over", "not-yet", "off"] {
+        assert!(matches!(encrypt(fleet, key), Err(Error::Disabled)), "{key}");
+        assert!(matches!(decrypt(fleet, key, &made), Err(Error::Disabled)), "{key}");
+    }
+}
+
+#[test]
+fn a_version_stops_encrypting_at_its_limit_across_restarts() {
+    let Some(part) = part("limit") else { return };
+    let limited = |settings: &mut holdfast_pkcs11::FleetSettings| settings.refuse_after = 5;
+    let mut rig = Rig::start(vec![part], Isolation::Process, |_, settings| limited(settings));
+    rig.until_active();
+    let mut made = None;
+    let ended = (0..50).find_map(|_| match rig.encrypt() {
+        Ok(one) => {
+            made = Some(one);
+            None
+        }
+        Err(Error::Timeout) => None,
+        Err(error) => Some(error),
+    });
+    assert!(matches!(ended, Some(Error::Failed(why)) if why.contains("rotate the key")));
+    rig.fleet =
+        start_fleet(&rig.parts, Isolation::Process, rig.state.path(), |_, settings| limited(settings));
+    rig.until_active();
+    assert!(matches!(rig.encrypt(), Err(Error::Failed(_))));
+    assert_eq!(eventually(|| rig.decrypt(made.as_ref().unwrap())), TEXT);
+}
+
+/// What AWS's sample proxy makes, by its documented layout, with the token's own key.
+fn of_the_sample_proxy(token: &Token, aad: Option<&[u8]>, metadata: &[u8]) -> Encrypted {
+    let session = token.session();
+    let key = keys(&session, "demo")[0];
+    let aad_len = u16::try_from(aad.unwrap_or_default().len()).unwrap().to_be_bytes();
+    let hash = aad.map(|aad| Sha256::digest(aad).to_vec()).unwrap_or_default();
+    let framed = [&aad_len, hash.as_slice(), &[metadata.len() as u8], metadata].concat();
+    let mut iv = [0x17; 12];
+    let params = GcmParams::new(&mut iv, &framed, 128.into()).unwrap();
+    let mut ciphertext = session.encrypt(&Mechanism::AesGcm(params), key, TEXT).unwrap();
+    let tag = ciphertext.split_off(TEXT.len());
+    Encrypted { ciphertext, iv: iv.to_vec(), tag, metadata: metadata.to_vec(), hsm: "sample".into() }
+}
+
+#[test]
+fn ciphertexts_of_awss_sample_proxy_decrypt_where_that_is_allowed() {
+    let Some(rig) =
+        Rig::with(&["sample"], Isolation::Process, |_, settings| settings.accept_aws_sample_proxy = true)
+    else {
+        return;
+    };
+    let token = &rig.parts[0].token;
+    for metadata in [b"".as_slice(), b"v0.0.1"] {
+        let made = of_the_sample_proxy(token, Some(AAD), metadata);
+        assert_eq!(eventually(|| rig.decrypt(&made)), TEXT);
+        let mut altered = made.clone();
+        altered.tag[3] ^= 1;
+        assert!(matches!(eventually_fails(|| rig.decrypt(&altered)), Error::InvalidCiphertext));
+        for aad in [None, Some(b"".as_slice())] {
+            let made = of_the_sample_proxy(token, aad, metadata);
+            let sealed = crate::rig::sealed(&made);
+            let framed = frame(b"", metadata);
+            let deadline = || std::time::Instant::now() + crate::rig::PATIENCE;
+            let opened =
+                holdfast_pkcs11::wait(rig.fleet.decrypt("demo", sealed, b"", &framed, deadline())).unwrap();
+            assert_eq!(opened.plaintext.as_slice(), TEXT);
+        }
+    }
+    // New ones are in the specification's form.
+    let made = eventually(|| rig.encrypt());
+    assert_eq!(made.metadata, [2, 0, 0, 0, 1]);
+    assert_eq!(eventually(|| rig.decrypt(&made)), TEXT);
+
+    let Some(strict) = Rig::new(&["strict"], Isolation::Process) else { return };
+    let made = of_the_sample_proxy(&strict.parts[0].token, Some(AAD), b"v0.0.1");
+    assert!(matches!(eventually_fails(|| strict.decrypt(&made)), Error::InvalidCiphertext));
+}
+
+#[test]
+fn an_operator_sees_tokens_and_makes_keys() {
+    let Some(part) = part("console") else { return };
+    let state = tempfile::tempdir().unwrap();
+    let shown = slots(part.faults.module(), true).unwrap();
+    let slot = shown.iter().find(|slot| slot.token.label == "console").unwrap();
+    assert!(slot.aes_gcm.unwrap().encrypt);
+    let settings = part.settings(Isolation::Process);
+    let console = Console::open(&settings, state.path()).unwrap();
+    assert_eq!(console.token().label, "console");
+    assert!(console.mechanisms().unwrap().contains(&0x1087));
+    console.create_key("fresh", true, true).unwrap();
+    assert!(matches!(console.create_key("fresh", true, true), Err(AdminError::Exists(_))));
+    assert!(matches!(console.create_key("not/a/key", true, true), Err(AdminError::Name(_))));
+    part.token.create_key_with("loose", &[Attribute::Sensitive(false), Attribute::Extractable(true)]);
+    let keys = console.keys().unwrap();
+    let named = |label: &str| keys.iter().find(|key| key.label == label).unwrap();
+    assert_eq!(warnings(named("fresh")), Vec::<&str>::new());
+    assert_eq!(warnings(named("loose")).len(), 2);
+    let mut done = Vec::new();
+    let speed = console.measure(&settings, "fresh", 3, |round| done.push(round)).unwrap();
+    assert_eq!(done, [1, 2, 3]);
+    assert!(!speed.encrypt.is_zero() && !speed.decrypt.is_zero());
+}

@@ -1,0 +1,18 @@
+//! HSMs as a fleet uses them: real tokens behind a module that fails on command. In threads and in worker processes.
+
+mod faults;
+mod fleet;
+mod forms;
+mod keys;
+mod one;
+mod pin;
+mod rig;
+
+/// The program of the worker processes that the tests start.
+#[test]
+#[ignore = "run by the other tests"]
+fn worker_process() {
+    if std::env::var_os(rig::WORKER).is_some() {
+        holdfast_pkcs11::worker::run().unwrap();
+    }
+}

@@ -1,0 +1,82 @@
+//! A wrong PIN costs one try, ever.
+
+use crate::rig::{BOTH, Part, Rig, THREADS, eventually, start_fleet};
+use holdfast_pkcs11::{Isolation, Status};
+use holdfast_test_tokens::{Function, Token};
+
+/// CKF_USER_PIN_FINAL_TRY and CKF_USER_PIN_LOCKED.
+const WARNINGS: [(u64, &str); 2] = [(0x2_0000, "one more wrong PIN"), (0x4_0000, "locked")];
+
+fn says(rig: &Rig, what: &str) -> bool {
+    matches!(rig.status(), Status::Unavailable(why) if why.contains(what))
+}
+
+#[test]
+fn a_wrong_pin_is_tried_once_and_not_again_after_a_restart() {
+    for isolation in BOTH {
+        let Some(token) = Token::softhsm2("wrong") else { return };
+        let part = Part::new(token);
+        *part.pin.lock().unwrap() = "9999-9999".into();
+        let mut rig = Rig::start(vec![part], isolation, |_, _| ());
+        assert!(rig.until(|rig| says(rig, "refused before")), "{:?}", rig.status());
+        assert_eq!(rig.faults().calls(Function::C_Login), 1);
+        rig.fleet = start_fleet(&rig.parts, isolation, rig.state.path(), |_, _| ());
+        assert!(rig.until(|rig| says(rig, "refused before")), "{:?}", rig.status());
+        assert_eq!(rig.faults().calls(Function::C_Login), 1);
+        // Nothing of it is written where it could be read.
+        for file in std::fs::read_dir(rig.state.path()).unwrap() {
+            assert!(!std::fs::read_to_string(file.unwrap().path()).unwrap().contains("9999"));
+        }
+        *rig.parts[0].pin.lock().unwrap() = rig.parts[0].token.pin();
+        rig.until_active();
+        eventually(|| rig.encrypt());
+    }
+}
+
+#[test]
+fn no_pin_is_tried_where_the_token_warns() {
+    for (flag, why) in WARNINGS {
+        let Some(token) = Token::softhsm2("flags") else { return };
+        let part = Part::new(token);
+        part.faults.token_flags(flag);
+        let rig = Rig::start(vec![part], THREADS, |_, _| ());
+        assert!(rig.until(|rig| says(rig, why)), "{:?}", rig.status());
+        assert_eq!(rig.faults().calls(Function::C_Login), 0);
+        rig.faults().token_flags(0);
+        rig.until_active();
+    }
+}
+
+#[test]
+fn a_pin_that_changes_is_read_anew() {
+    for isolation in BOTH {
+        let Some(rig) = Rig::new(&["changes"], isolation) else { return };
+        rig.parts[0].token.change_pin("2468-2468");
+        // The token was away, so that a login is needed.
+        rig.faults().remove_token();
+        assert!(rig.until(|rig| {
+            rig.fleet.check_now();
+            !rig.fleet.can_serve()
+        }));
+        rig.faults().insert_token();
+        assert!(rig.until(|rig| says(rig, "refused before")), "{:?}", rig.status());
+        *rig.parts[0].pin.lock().unwrap() = "2468-2468".into();
+        rig.until_active();
+        eventually(|| rig.encrypt());
+    }
+}
+
+#[test]
+fn a_token_is_named_by_its_label_or_serial_number() {
+    let Some(rig) = Rig::with(&["serial"], Isolation::Process, |parts, settings| {
+        settings.hsms[0].token = holdfast_pkcs11::TokenSelector::Serial(parts[0].token.serial());
+    }) else {
+        return;
+    };
+    eventually(|| rig.encrypt());
+    let Some(token) = Token::softhsm2("unnamed") else { return };
+    let rig = Rig::start(vec![Part::new(token)], THREADS, |_, settings| {
+        settings.hsms[0].token = holdfast_pkcs11::TokenSelector::Label("another".into());
+    });
+    assert!(rig.until(|rig| says(rig, "no token with the label 'another'")), "{:?}", rig.status());
+}
