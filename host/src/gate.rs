@@ -19,7 +19,7 @@ pub use grant::Grant;
 pub use key_store::{Credentials, KeyStore, KeyStores};
 pub use received::ReceivedBody;
 pub use request::{Expecting, Head, Request};
-pub use trace::{Decided, Trace};
+pub use trace::{Called, Decided, Trace};
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

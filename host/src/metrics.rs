@@ -100,7 +100,7 @@ fn policies(out: &mut String, stores: &KeyStores) {
             let labels = format!(
                 "component=\"policy\",digest=\"{component}\",keyStore=\"{}\",kind=\"{}\"",
                 store.name,
-                kind.name()
+                kind.label()
             );
             line(out, "holdfast_component_failures_total", &labels, count);
         }

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::sandbox::SandboxFailure;
 use holdfast_gate::query::{Decision, Query};
 
 mod bindings;
@@ -19,7 +20,7 @@ mod snapshot;
 mod stored;
 
 pub use component::ComponentPolicy;
-pub use failure::{FailureKind, PolicyFailure};
+pub use failure::PolicyFailure;
 pub use guest::{Limits, Sandbox};
 pub use load::{Load, LoadError, Problem, Source};
 
@@ -65,7 +66,7 @@ pub struct PolicyMetrics {
     /// Bytes of the cache now, roughly.
     pub bytes: u64,
     /// Failures of the sandbox by kind; kinds that never happened are left out.
-    pub failures: Vec<(FailureKind, u64)>,
+    pub failures: Vec<(SandboxFailure, u64)>,
 }
 
 #[cfg(test)]

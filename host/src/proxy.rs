@@ -8,10 +8,12 @@ use crate::gate::{Request, Trace};
 use crate::sandbox::{
     CompiledCache, FailureCounts, LoadError, Sandbox, SandboxFailure, Size, Ticker, digest,
 };
-use holdfast_gate::reply::{self, Outcome};
+use bytes::Bytes;
+use holdfast_gate::reply::{self, Reply};
 use holdfast_gate::{ErrorName, Refusal};
 use tokio::time::Instant;
 use wasmtime::component::Linker;
+use zeroize::Zeroizing;
 
 /// The component that speaks the protocol.
 pub struct Proxy {
@@ -26,8 +28,8 @@ pub struct Proxy {
 pub struct Answer {
     /// 200, or the status of an error of the specification.
     pub status: u16,
-    /// JSON.
-    pub body: String,
+    /// JSON. That of a success is wiped when its last user drops it.
+    pub body: Bytes,
     /// Of an error.
     pub error: Option<ErrorName>,
 }
@@ -35,7 +37,7 @@ pub struct Answer {
 impl Answer {
     /// The answer that a refusal is.
     pub fn refusal(refusal: &Refusal) -> Answer {
-        Answer { status: refusal.name.status(), body: refusal.to_json(), error: Some(refusal.name) }
+        Answer { status: refusal.name.status(), body: refusal.to_json().into(), error: Some(refusal.name) }
     }
 }
 
@@ -116,14 +118,10 @@ impl Proxy {
         if trace.inputs_differed {
             self.failures.count(SandboxFailure::Inputs);
         }
-        match reply::check(status, &body, &trace.outcome) {
-            // What the gate did is told or nothing is: an error's text, which is the component's own, could hold a
-            // plaintext that it was given.
-            Ok(Some(_)) if !matches!(trace.outcome, Outcome::Nothing) => {
-                tracing::error!("the proxy component refuses what was done");
-                self.failed(SandboxFailure::Answer)
-            }
-            Ok(error) => Answer { status, body, error },
+        let body = Zeroizing::new(body);
+        match reply::check(status, &body, &trace.outcome, trace.words()) {
+            Ok(Reply::Success(body)) => Answer { status: 200, body: Bytes::from_owner(body), error: None },
+            Ok(Reply::Error(status, refusal)) => Answer { status, ..Answer::refusal(&refusal) },
             Err(fault) => {
                 tracing::error!(%fault, "the proxy component's answer");
                 self.failed(SandboxFailure::Answer)

@@ -1,8 +1,8 @@
 //! One request from route to answer.
 
-use crate::{body, render};
+use crate::body;
 use holdfast_gate::body::{DecryptInputs, EncryptInputs};
-use holdfast_gate::reply::{Encrypted, Health, KeyMetadata};
+use holdfast_gate::reply::{Encrypted, Health, KeyMetadata, render};
 use holdfast_gate::target::{Call, Operation, Target};
 use holdfast_gate::{ErrorName, Refusal};
 
@@ -79,14 +79,20 @@ async fn answer<G: Gate>(gate: &mut G, call: Call<'_>, request: G::Request) -> R
         Operation::Encrypt => {
             let inputs = body::encrypt_inputs(&text)?;
             let grant = gate.authorize(admission, operation, key_id).await?;
-            Ok(render::encrypted(&gate.encrypt(grant, &inputs).await?))
+            Ok(json(render::encrypted(&gate.encrypt(grant, &inputs).await?)))
         }
         Operation::Decrypt => {
             let inputs = body::decrypt_inputs(&text)?;
             let grant = gate.authorize(admission, operation, key_id).await?;
-            Ok(render::plaintext(&gate.decrypt(grant, &inputs).await?))
+            let mut body = render::plaintext(&gate.decrypt(grant, &inputs).await?);
+            Ok(json(std::mem::take(&mut *body)))
         }
     }
+}
+
+/// What was rendered is ASCII; the gate would refuse an empty answer.
+fn json(rendered: Vec<u8>) -> String {
+    String::from_utf8(rendered).unwrap_or_default()
 }
 
 fn refused(refusal: &Refusal) -> Response {

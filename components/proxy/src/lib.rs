@@ -5,7 +5,6 @@
 
 mod body;
 mod handler;
-mod render;
 
 #[cfg(target_arch = "wasm32")]
 mod component;

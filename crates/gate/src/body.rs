@@ -73,21 +73,22 @@ pub struct DecryptInputs {
 pub struct Body {
     /// What KMS says of the request.
     pub metadata: RequestMetadata,
-    /// What to work on.
-    pub inputs: Inputs,
+    /// What to work on, or why it can't be.
+    pub inputs: Result<Inputs, Refusal>,
 }
 
 impl Body {
     /// Reads `bytes` as the body of `call`. Refuses with ValidationException what the specification doesn't allow, and
-    /// with UnsupportedOperationException what it allows and nobody takes.
+    /// with UnsupportedOperationException what it allows and nobody takes. When it is only the inputs that are refused,
+    /// what KMS says of the request is known all the same.
     pub fn read(bytes: &[u8], call: Call<'_>) -> Result<Body, Refusal> {
         let object =
             strict::object(bytes).map_err(|fault| Refusal::with(ErrorName::Validation, fault.to_string()))?;
         let metadata = metadata(&object, call)?;
         let inputs = match call {
-            Call::Health | Call::Key { operation: Operation::GetKeyMetadata, .. } => Inputs::None,
-            Call::Key { operation: Operation::Encrypt, .. } => Inputs::Encrypt(encrypt_inputs(&object)?),
-            Call::Key { operation: Operation::Decrypt, .. } => Inputs::Decrypt(decrypt_inputs(&object)?),
+            Call::Health | Call::Key { operation: Operation::GetKeyMetadata, .. } => Ok(Inputs::None),
+            Call::Key { operation: Operation::Encrypt, .. } => encrypt_inputs(&object).map(Inputs::Encrypt),
+            Call::Key { operation: Operation::Decrypt, .. } => decrypt_inputs(&object).map(Inputs::Decrypt),
         };
         Ok(Body { metadata, inputs })
     }

@@ -84,6 +84,30 @@ impl ErrorName {
         }
     }
 
+    /// What a client is told when there is nothing more exact to say.
+    pub const fn message(self) -> &'static str {
+        match self {
+            ErrorName::Validation => {
+                "the body is not what this API takes; compare its fields with the XKS proxy API specification"
+            }
+            ErrorName::InvalidState => "the key or its key store is not in a state for this; check both",
+            ErrorName::InvalidCiphertext => {
+                "the ciphertext can't be decrypted: it, or what was authenticated with it, is not what was encrypted"
+            }
+            ErrorName::InvalidKeyUsage => "the key is not for this operation; check its usage",
+            ErrorName::AuthenticationFailed => {
+                "the request is not authenticated; check its signature and credential"
+            }
+            ErrorName::AccessDenied => "the request is not allowed",
+            ErrorName::KeyNotFound => "this key store has no such key; check the external key id",
+            ErrorName::InvalidUriPath => "no such API; check the path and the XksProxyUriPath",
+            ErrorName::Throttling => "too many requests; try again",
+            ErrorName::Internal => "the request could not be processed; see the proxy's log",
+            ErrorName::UnsupportedOperation => "this proxy does not support what the request asks for",
+            ErrorName::DependencyTimeout => "the key manager did not answer in time; try again",
+        }
+    }
+
     /// The name that `text` spells, if any.
     pub fn from_text(text: &str) -> Option<ErrorName> {
         ErrorName::ALL.into_iter().find(|name| name.as_str() == text)
@@ -156,6 +180,7 @@ mod tests {
     fn every_name_is_found_by_its_text() {
         for name in ErrorName::ALL {
             assert_eq!(ErrorName::from_text(name.as_str()), Some(name));
+            assert_eq!(printable(name.message()), name.message());
         }
         assert_eq!(ErrorName::from_text("NoSuchException"), None);
     }

@@ -1,6 +1,9 @@
-//! What may leave: a success only if it says exactly what the gate did, an error only in the specification's terms.
+//! What may leave: a success only if it says exactly what the gate did, an error only in the specification's terms. A
+//! component that has seen a body has no text of its own in either.
 
-use crate::error::{ErrorName, MESSAGE_LIMIT};
+pub mod render;
+
+use crate::error::{ErrorName, MESSAGE_LIMIT, Refusal};
 use crate::strict::{self, Object, Value};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -107,31 +110,78 @@ pub enum ReplyFault {
     /// A status and errorName that don't belong together in the specification.
     #[error("the answer is no error of the specification")]
     Error,
+    /// An error, though something was done.
+    #[error("the answer refuses what was done")]
+    Hides,
 }
 
-/// Checks an answer against what was done. The errorName comes back for the audit record.
-pub fn check(status: u16, body: &str, outcome: &Outcome) -> Result<Option<ErrorName>, ReplyFault> {
-    let object = strict::object(body.as_bytes()).map_err(|_| ReplyFault::Json)?;
+/// An answer that may leave, in the gate's own form.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// A 200 and its body: the recorded result as [`render`] writes it.
+    Success(Zeroizing<Vec<u8>>),
+    /// An error of the specification, with its status.
+    Error(u16, Refusal),
+}
+
+/// Whose words an error is told in.
+#[derive(Clone, Copy)]
+pub enum Words<'a> {
+    /// The component's. Only while it has seen nothing that isn't for everybody: method and path.
+    Components,
+    /// The gate's, as the component has seen the body: a message could repeat it. With the gate's last refusal.
+    Gates(Option<&'a Refusal>),
+}
+
+/// Checks an answer against what was done. What leaves is the gate's own text: the component has said which.
+pub fn check(status: u16, body: &str, outcome: &Outcome, words: Words<'_>) -> Result<Reply, ReplyFault> {
     if status == 200 {
-        if says(&object, outcome) { Ok(None) } else { Err(ReplyFault::Differs) }
-    } else {
-        error(status, &object).map(Some)
+        return success(body, outcome).map(Reply::Success);
     }
+    let (name, message) = error(status, body)?;
+    if !matches!(outcome, Outcome::Nothing) {
+        return Err(ReplyFault::Hides);
+    }
+    Ok(match words {
+        Words::Components => Reply::Error(status, Refusal { name, message: message.into() }),
+        Words::Gates(Some(refusal)) if refusal.name == name => Reply::Error(name.status(), refusal.clone()),
+        Words::Gates(_) => Reply::Error(name.status(), Refusal::new(name, name.message())),
+    })
+}
+
+/// The usual component writes what the gate writes, and nothing has to be parsed. Another may write the same content in
+/// another form, which then doesn't leave.
+fn success(body: &str, outcome: &Outcome) -> Result<Zeroizing<Vec<u8>>, ReplyFault> {
+    let own = render::outcome(outcome).ok_or(ReplyFault::Differs)?;
+    let equal = match outcome {
+        Outcome::Plaintext(_) => own.as_slice().ct_eq(body.as_bytes()).into(),
+        _ => own.as_slice() == body.as_bytes(),
+    };
+    if equal {
+        return Ok(own);
+    }
+    let object = strict::object(body.as_bytes()).map_err(|_| ReplyFault::Json)?;
+    if says(&object, outcome) { Ok(own) } else { Err(ReplyFault::Differs) }
 }
 
 /// An error of the specification: `errorName` with its status, and a printable `errorMessage` under 512 characters.
 /// 405 is the one status without a name of its own: the specification only asks for the status (checklist T2).
-fn error(status: u16, object: &Object<'_>) -> Result<ErrorName, ReplyFault> {
-    let name = strict::get(object, "errorName").and_then(Value::as_text).and_then(ErrorName::from_text);
+fn error(status: u16, body: &str) -> Result<(ErrorName, String), ReplyFault> {
+    let object = strict::object(body.as_bytes()).map_err(|_| ReplyFault::Json)?;
+    let name = strict::get(&object, "errorName").and_then(Value::as_text).and_then(ErrorName::from_text);
     let name = name.ok_or(ReplyFault::Error)?;
     let status_fits = name.status() == status || (status == 405 && name == ErrorName::InvalidUriPath);
-    let message = match strict::get(object, "errorMessage") {
+    let message = match strict::get(&object, "errorMessage") {
         None => "",
         Some(value) => value.as_text().ok_or(ReplyFault::Error)?,
     };
     let printable = message.len() < MESSAGE_LIMIT && message.bytes().all(|b| (0x20..=0x7e).contains(&b));
     let only_these = object.iter().all(|(n, _)| matches!(n.as_ref(), "errorName" | "errorMessage"));
-    if status_fits && printable && only_these { Ok(name) } else { Err(ReplyFault::Error) }
+    if status_fits && printable && only_these {
+        Ok((name, message.to_owned()))
+    } else {
+        Err(ReplyFault::Error)
+    }
 }
 
 fn says(object: &Object<'_>, outcome: &Outcome) -> bool {

@@ -1,7 +1,7 @@
 //! The record of a request (checklist L1): every fact that the policy saw, and what came of it. Never a plaintext, key,
 //! secret or signature (L2).
 
-use crate::gate::Trace;
+use crate::gate::{Called, Trace};
 use holdfast_gate::ErrorName;
 use holdfast_gate::query::Effect;
 use holdfast_gate::sigv4::format_date_time;
@@ -39,8 +39,14 @@ pub fn record(trace: &Trace, finished: &Finished<'_>) -> String {
     line.text("time", &rfc3339(finished.received));
     line.text("keyStore", finished.key_store);
     line.optional("accessKeyId", trace.access_key_id.as_deref());
-    line.text("operation", trace.operation.map_or("GetHealthStatus", |operation| operation.name()));
-    line.optional("keyId", trace.key_id.as_deref());
+    match &trace.called {
+        Some(Called::Health) => line.text("operation", "GetHealthStatus"),
+        Some(Called::Key { key_id, operation }) => {
+            line.text("operation", operation.name());
+            line.text("keyId", key_id);
+        }
+        None => {}
+    }
     line.raw("policyTime", &trace.time.to_string());
     line.text("client", finished.client);
     line.optional("tlsPeer", finished.tls_peer);

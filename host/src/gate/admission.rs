@@ -2,7 +2,7 @@
 
 use super::grant::Grant;
 use super::key_store::KeyStore;
-use super::trace::{Decided, Trace};
+use super::trace::{Called, Decided, Trace};
 use holdfast_gate::arn::identity;
 use holdfast_gate::body::Inputs;
 use holdfast_gate::query::{Effect, Operation, Query};
@@ -36,7 +36,8 @@ impl Admission {
         key_id: &str,
         trace: &mut Trace,
     ) -> Result<Grant, Refusal> {
-        let signed = trace.operation == Some(operation) && trace.key_id.as_deref() == Some(key_id);
+        let signed = matches!(&trace.called, Some(Called::Key { key_id: signed_id, operation: signed })
+            if signed_id == key_id && *signed == operation);
         if !signed {
             return Err(differs("operation or key id"));
         }
@@ -58,7 +59,7 @@ impl Admission {
 
     /// The health of the key store, as the background checks saw it last. Never subject to policy.
     pub fn health(self, trace: &mut Trace) -> Result<Health, Refusal> {
-        if trace.operation.is_some() {
+        if trace.called != Some(Called::Health) {
             return Err(differs("operation"));
         }
         let health = Health {

@@ -10,6 +10,7 @@ use holdfast_gate::sigv4::{AuthenticationFault, CheckedHead, Headers, check_head
 use holdfast_gate::target::{Call, Target};
 use holdfast_gate::{ErrorName, Refusal};
 use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -23,6 +24,17 @@ pub struct Head {
     pub headers: HeaderMap,
     /// The subject of the client's certificate, with mutual TLS.
     pub tls_peer: Option<Arc<str>>,
+}
+
+impl Head {
+    /// Refuses a POST to an API without any `authorization`, which nobody could admit: before a component is run, as
+    /// refusing is what the host may always do. All else is the proxy's to refuse, or to have admitted.
+    pub fn refuse_unsigned(&self, trace: &mut Trace) -> Result<(), Refusal> {
+        if self.headers.contains_key(AUTHORIZATION) || called(self).is_err() {
+            return Ok(());
+        }
+        Err(unauthenticated(trace, AuthenticationFault::Claim))
+    }
 }
 
 /// A head that was read and passed the cheap checks, so that its body is worth waiting for. Made only by
@@ -89,17 +101,11 @@ impl Request {
         let Authenticated { access_key_id, body } = match authenticated {
             Ok(authenticated) => authenticated,
             Err(Fault::Other(refusal)) => return Err(refusal),
-            Err(Fault::Authentication(fault)) => {
-                trace.authentication_fault = Some(fault);
-                return Err(Refusal::new(ErrorName::AuthenticationFailed, fault.message()));
-            }
+            Err(Fault::Authentication(fault)) => return Err(unauthenticated(trace, fault)),
         };
         trace.access_key_id = Some(access_key_id.clone());
         let call = called(&head)?;
-        if let Call::Key { key_id, operation } = call {
-            trace.key_id = Some(key_id.to_owned());
-            trace.operation = Some(operation);
-        }
+        trace.called = Some(call.into());
         if store.rate.as_ref().is_some_and(|rate| !rate.take()) {
             return Err(Refusal::new(
                 ErrorName::Throttling,
@@ -108,10 +114,11 @@ impl Request {
         }
         let read = Body::read(&body, call)?;
         trace.metadata = Some(read.metadata);
+        let inputs = read.inputs?;
         let text = String::from_utf8(body.into())
             .map_err(|_| Refusal::new(ErrorName::Validation, "the body is not UTF-8"))?;
-        let admission = Admission::new(store, access_key_id, head.tls_peer, read.inputs);
-        Ok((admission, text))
+        trace.admitted = true;
+        Ok((Admission::new(store, access_key_id, head.tls_peer, inputs), text))
     }
 }
 
@@ -141,6 +148,11 @@ async fn check(
     let checked = check_head(head.method.as_str(), &head.path, &headers, &claim, now, &store.regions)?;
     let credential = store.credentials.get(&claim.access_key_id).ok_or(AuthenticationFault::AccessKeyId)?;
     Ok((claim.access_key_id, credential, checked))
+}
+
+fn unauthenticated(trace: &mut Trace, fault: AuthenticationFault) -> Refusal {
+    trace.authentication_fault = Some(fault);
+    Refusal::new(ErrorName::AuthenticationFailed, fault.message())
 }
 
 /// What the path calls by POST.

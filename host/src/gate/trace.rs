@@ -4,8 +4,9 @@ use crate::policy::Policy;
 use holdfast_gate::Refusal;
 use holdfast_gate::body::RequestMetadata;
 use holdfast_gate::query::{Decision, Operation};
-use holdfast_gate::reply::Outcome;
+use holdfast_gate::reply::{Outcome, Words};
 use holdfast_gate::sigv4::AuthenticationFault;
+use holdfast_gate::target::Call;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,10 +18,10 @@ pub struct Trace {
     pub authentication_fault: Option<AuthenticationFault>,
     /// requestMetadata, once authenticated and read.
     pub metadata: Option<RequestMetadata>,
-    /// From the signed path; `None` for health.
-    pub operation: Option<Operation>,
-    /// From the signed path.
-    pub key_id: Option<String>,
+    /// From the signed path; `None` while nothing was authenticated.
+    pub called: Option<Called>,
+    /// Whether the component was shown the body.
+    pub admitted: bool,
     /// What the policy said.
     pub decided: Option<Decided>,
     /// Which key manager served.
@@ -40,6 +41,29 @@ pub struct Trace {
     pub outcome: Outcome,
 }
 
+/// What a signed path asks for: [`Call`], kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Called {
+    /// GetHealthStatus.
+    Health,
+    /// An operation on a key.
+    Key {
+        /// The external key id.
+        key_id: String,
+        /// What to do with it.
+        operation: Operation,
+    },
+}
+
+impl From<Call<'_>> for Called {
+    fn from(call: Call<'_>) -> Called {
+        match call {
+            Call::Health => Called::Health,
+            Call::Key { key_id, operation } => Called::Key { key_id: key_id.to_owned(), operation },
+        }
+    }
+}
+
 /// A decision and who made it.
 pub struct Decided {
     /// Which policy.
@@ -55,8 +79,8 @@ impl Trace {
             access_key_id: None,
             authentication_fault: None,
             metadata: None,
-            operation: None,
-            key_id: None,
+            called: None,
+            admitted: false,
             decided: None,
             key_manager: None,
             refused: None,
@@ -66,6 +90,11 @@ impl Trace {
             in_gate: false,
             outcome: Outcome::Nothing,
         }
+    }
+
+    /// Whose words an error is told in.
+    pub fn words(&self) -> Words<'_> {
+        if self.admitted { Words::Gates(self.refused.as_ref()) } else { Words::Components }
     }
 
     /// Keeps the reason of a refusal for the audit record. An answer that differs from what was signed is the

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::sandbox::{FailureCounts, SandboxFailure};
 use holdfast_gate::query::{Decision, Effect, Query};
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
@@ -10,7 +11,7 @@ use wasmtime::Engine;
 use super::bindings::{PolicyEnginePre, types};
 use super::cache::DecisionCache;
 use super::facts::{Reads, key};
-use super::failure::{FailureCounts, FailureKind, PolicyFailure};
+use super::failure::PolicyFailure;
 use super::guest::{self, Bounds, Limits, Run};
 use super::load::{Load, LoadError};
 use super::{Deciding, Policy, PolicyIdentity, PolicyMetrics};
@@ -59,7 +60,8 @@ impl ComponentPolicy {
 
     /// Asks a fresh instance.
     async fn evaluate(&self, query: &Query) -> Result<Decision, PolicyFailure> {
-        let closed = |_| PolicyFailure { kind: FailureKind::Busy, detail: "the policy is closed".to_owned() };
+        let closed =
+            |_| PolicyFailure { kind: SandboxFailure::Busy, detail: "the policy is closed".to_owned() };
         let _slot = self.slots.acquire().await.map_err(closed)?;
         let Limits { time, memory, output, .. } = self.limits;
         let mut store = guest::store(&self.engine, Run::Deciding, time, memory, output);
@@ -115,7 +117,8 @@ impl Policy for ComponentPolicy {
     }
 
     fn metrics(&self) -> PolicyMetrics {
-        let mut metrics = PolicyMetrics { failures: self.failures.read(), ..PolicyMetrics::default() };
+        let failures = self.failures.iter().filter(|(_, count)| *count > 0).collect();
+        let mut metrics = PolicyMetrics { failures, ..PolicyMetrics::default() };
         self.cache.measure(&mut metrics);
         metrics
     }

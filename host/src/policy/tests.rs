@@ -9,8 +9,8 @@ use holdfast_gate::query::{Effect, Identity, Operation, Query};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::{ComponentPolicy, FailureKind, Limits, Load, LoadError, Policy, Sandbox, Source};
-use crate::sandbox::Ticker;
+use super::{ComponentPolicy, Limits, Load, LoadError, Policy, Sandbox, Source};
+use crate::sandbox::{SandboxFailure, Ticker};
 
 /// Bits of `facts` in wit/policy.
 const KEY_ID: u32 = 1 << 2;
@@ -182,37 +182,41 @@ async fn decisions_are_cached_by_the_facts_that_are_read_and_the_others_are_not_
 async fn a_component_that_misbehaves_gives_a_failure_of_its_kind_and_harms_no_other() {
     let good = load(&component(TIME, ALLOW)).await.unwrap();
     for (what, kind, body) in [
-        ("traps", FailureKind::Trap, "unreachable"),
-        ("reads out of bounds", FailureKind::Trap, "(drop (i32.load (i32.const -8)))"),
-        ("loops", FailureKind::Time, "(loop (br 0))"),
-        ("recurses", FailureKind::Stack, "(drop (call $recurse (i64.const 0)))"),
-        ("allocates without end", FailureKind::Memory, "(loop (drop (memory.grow (i32.const 16))) (br 0))"),
+        ("traps", SandboxFailure::Trap, "unreachable"),
+        ("reads out of bounds", SandboxFailure::Trap, "(drop (i32.load (i32.const -8)))"),
+        ("loops", SandboxFailure::Time, "(loop (br 0))"),
+        ("recurses", SandboxFailure::Stack, "(drop (call $recurse (i64.const 0)))"),
+        (
+            "allocates without end",
+            SandboxFailure::Memory,
+            "(loop (drop (memory.grow (i32.const 16))) (br 0))",
+        ),
         (
             "answers 16 MiB",
-            FailureKind::Output,
+            SandboxFailure::Output,
             "(drop (memory.grow (i32.const 256)))
              (i32.store (i32.const 316) (i32.const 0)) (i32.store (i32.const 320) (i32.const 16777216))
              (return (call $decide (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1)))",
         ),
         (
             "answers a list of a million texts",
-            FailureKind::Output,
+            SandboxFailure::Output,
             "(drop (memory.grow (i32.const 256)))
              (return (call $decide (i32.const 0) (i32.const 0) (i32.const 1000000) (i32.const 0)))",
         ),
         (
             "answers from beyond its memory",
-            FailureKind::Output,
+            SandboxFailure::Output,
             "(return (call $decide (i32.const 1) (i32.const 0x7fffff00) (i32.const 1) (i32.const 0)))",
         ),
         (
             "names a rule that it doesn't have",
-            FailureKind::Output,
+            SandboxFailure::Output,
             "(return (call $decide (i32.const 1) (i32.const 308) (i32.const 1) (i32.const 0)))",
         ),
         (
             "answers an effect that there isn't",
-            FailureKind::Output,
+            SandboxFailure::Output,
             "(return (call $decide (i32.const 7) (i32.const 300) (i32.const 1) (i32.const 0)))",
         ),
     ] {
@@ -250,7 +254,7 @@ async fn failing_instances_give_their_places_back() {
         })
         .collect();
     for task in tasks {
-        assert_eq!(task.await.unwrap(), FailureKind::Time);
+        assert_eq!(task.await.unwrap(), SandboxFailure::Time);
     }
 }
 
@@ -288,10 +292,10 @@ async fn a_component_that_fails_while_it_reads_the_document_is_refused() {
     let configure = |body: &str| component_with(TIME, ALLOW, body);
     let limits = Limits { loading_time: Duration::from_millis(50), ..Limits::default() };
     for (kind, body) in [
-        (FailureKind::Trap, "unreachable"),
-        (FailureKind::Time, "(loop (br 0))"),
-        (FailureKind::Stack, "(drop (call $recurse (i64.const 0)))"),
-        (FailureKind::Memory, "(loop (drop (memory.grow (i32.const 16))) (br 0))"),
+        (SandboxFailure::Trap, "unreachable"),
+        (SandboxFailure::Time, "(loop (br 0))"),
+        (SandboxFailure::Stack, "(drop (call $recurse (i64.const 0)))"),
+        (SandboxFailure::Memory, "(loop (drop (memory.grow (i32.const 16))) (br 0))"),
     ] {
         match load_counting(&configure(body), &document(), limits.clone(), None).await.0.err() {
             Some(LoadError::Failed(failure)) => assert_eq!(failure.kind, kind, "{failure}"),

@@ -112,7 +112,10 @@ impl Exchange {
         let head =
             Head { method: parts.method, path, headers: parts.headers, tls_peer: peer.certificate.clone() };
         let deadline = start + self.budget;
-        let trace = Trace::new(unix_time(), deadline.into_std());
+        let mut trace = Trace::new(unix_time(), deadline.into_std());
+        if let Err(refusal) = head.refuse_unsigned(&mut trace) {
+            return self.finish(Answer::refusal(&refusal), trace, store, peer, start).await;
+        }
         let received = self.receive(head, body, store, peer, trace.time);
         let Ok(request) = tokio::time::timeout_at(deadline, received).await else {
             return Answer::refusal(&Refusal::new(
@@ -249,7 +252,7 @@ fn refusal(fault: TargetFault) -> Refusal {
 
 /// An answer as HTTP has it.
 pub(super) fn response(answer: Answer) -> Response {
-    let mut response = http::Response::new(Full::new(Bytes::from(answer.body)));
+    let mut response = http::Response::new(Full::new(answer.body));
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if answer.status == 405 {

@@ -9,8 +9,9 @@ const SIGNED: &str = r#""requestMetadata":{"awsPrincipalArn":"arn:aws:iam::11112
     "kmsKeyArn":"arn:aws:kms:eu-central-1:111122223333:key/k","kmsOperation":"Encrypt","kmsRequestId":"r1",
     "kmsNewField":"x","kmsNewList":[1,"a"],"awsSourceVpc":null}"#;
 
-fn read(rest: &str, call: Call<'_>) -> Result<Body, Refusal> {
-    Body::read(format!("{{{SIGNED},{rest}}}").as_bytes(), call)
+fn read(rest: &str, call: Call<'_>) -> Result<(RequestMetadata, Inputs), Refusal> {
+    let body = Body::read(format!("{{{SIGNED},{rest}}}").as_bytes(), call)?;
+    Ok((body.metadata, body.inputs?))
 }
 
 fn refusal(rest: &str, call: Call<'_>) -> Refusal {
@@ -18,15 +19,22 @@ fn refusal(rest: &str, call: Call<'_>) -> Refusal {
 }
 
 #[test]
-fn known_metadata_is_typed_and_the_rest_kept_by_name() {
-    let body =
-        read(r#""plaintext":"aGk=","encryptionAlgorithm":"AES_GCM","unknown":{"x":1}"#, ENCRYPT).unwrap();
+fn metadata_is_known_though_the_inputs_are_refused() {
+    let body = Body::read(format!("{{{SIGNED}}}").as_bytes(), ENCRYPT).unwrap();
     assert_eq!(body.metadata.kms_request_id, "r1");
-    assert_eq!(body.metadata.source_vpc, None);
+    assert_eq!(body.inputs.err().unwrap().message, "encryptionAlgorithm is missing");
+}
+
+#[test]
+fn known_metadata_is_typed_and_the_rest_kept_by_name() {
+    let (metadata, inputs) =
+        read(r#""plaintext":"aGk=","encryptionAlgorithm":"AES_GCM","unknown":{"x":1}"#, ENCRYPT).unwrap();
+    assert_eq!(metadata.kms_request_id, "r1");
+    assert_eq!(metadata.source_vpc, None);
     let other: Vec<(&str, &str)> =
-        body.metadata.other.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        metadata.other.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     assert_eq!(other, [("kmsNewField", "x"), ("kmsNewList", "[1,\"a\"]")]);
-    let Inputs::Encrypt(inputs) = body.inputs else { panic!() };
+    let Inputs::Encrypt(inputs) = inputs else { panic!() };
     assert_eq!((inputs.plaintext.as_slice(), inputs.aad.len(), inputs.with_cdiv), (&b"hi"[..], 0, false));
 }
 

@@ -53,10 +53,16 @@ impl Guest for Component {
                 // SAFETY: none: the handle was consumed by the call before; the host is to find out.
                 let _ = Request::admit(unsafe { Request::from_handle(handle) });
             }
+            // Whatever method and path are.
+            "admit" => {
+                return match Request::admit(request).map_err(refusal) {
+                    Ok(_) => Response { status: 200, body: lies::ENCRYPTED.into() },
+                    Err(refusal) => Response { status: refusal.name.status(), body: refusal.to_json() },
+                };
+            }
             _ => {
-                // In the method, so that the key can be one that is there.
-                if let Some(depth) = method.strip_prefix("DEEP-").and_then(|depth| depth.parse().ok()) {
-                    return at_depth(depth, "POST", &path, request);
+                if let Some(depth) = depth(early) {
+                    return at_depth(depth, &method, &path, request);
                 }
                 if let Some(answer) = lies::unasked(early) {
                     return answer;
@@ -75,6 +81,21 @@ fn at_depth(depth: u64, method: &str, path: &str, request: Request) -> Response 
     answer.unwrap_or(Response { status: 200, body: String::new() })
 }
 
+/// Of `deep-DEPTH`.
+fn depth(name: &str) -> Option<u64> {
+    name.strip_prefix("deep-")?.parse().ok()
+}
+
+/// What a host call gives that is made with `name`'s depth of the stack used up.
+fn called_at<T>(name: &str, call: impl FnOnce() -> Result<T, types::Refusal>) -> Result<T, Refusal> {
+    let (mut call, mut result) = (Some(call), None);
+    recurse(depth(name).unwrap_or(0), &mut || result = call.take().map(|call| call()));
+    match result {
+        Some(result) => result.map_err(refusal),
+        None => Err(Refusal::new(ErrorName::Internal, "it was never called")),
+    }
+}
+
 /// Honest up to the admission; then as the signed body says.
 fn honest(method: &str, path: &str, request: Request) -> Response {
     let mut gate = Imports::default();
@@ -85,7 +106,7 @@ fn honest(method: &str, path: &str, request: Request) -> Response {
         "allocate-after" => exhaust("allocate"),
         _ => {}
     }
-    let (status, body) = lies::after(&gate.late, answer.status, answer.body, &gate.plaintext);
+    let (status, body) = lies::after(&gate.late, answer.status, answer.body, &gate.plaintext, &gate.seen);
     Response { status, body }
 }
 
@@ -103,6 +124,8 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
 struct Imports {
     /// What the signed body asks for.
     late: String,
+    /// What it holds to be encrypted.
+    seen: String,
     /// What was decrypted.
     plaintext: Vec<u8>,
 }
@@ -123,7 +146,13 @@ impl handler::Gate for Imports {
         if let Some((_, name)) = admitted.body.split_once("\"hostile-") {
             self.late = name.split('"').next().unwrap_or_default().to_owned();
         }
+        if let Some((_, text)) = admitted.body.split_once("\"plaintext\":\"") {
+            self.seen = text.split('"').next().unwrap_or_default().to_owned();
+        }
         exhaust(&self.late);
+        if let Some(name) = self.late.strip_prefix("tell-").and_then(ErrorName::from_text) {
+            return Err(Refusal::with(name, self.seen.as_str()));
+        }
         if self.is("authorize-twice") {
             let handle = admitted.admission.handle();
             let first = Admission::authorize(admitted.admission, types::Operation::Encrypt, "demo");
@@ -160,7 +189,7 @@ impl handler::Gate for Imports {
             Operation::Decrypt => types::Operation::Decrypt,
         };
         let key_id = if self.is("other-key") { "other" } else { key_id };
-        Admission::authorize(admission, operation, key_id).map_err(refusal)
+        called_at(&self.late, || Admission::authorize(admission, operation, key_id))
     }
 
     async fn health(&mut self, admission: Admission) -> Result<reply::Health, Refusal> {
@@ -218,7 +247,7 @@ impl handler::Gate for Imports {
             _ => {}
         }
         let handle = grant.handle();
-        let encrypted = Grant::encrypt(grant, &input).map_err(refusal)?;
+        let encrypted = called_at(&self.late, || Grant::encrypt(grant, &input))?;
         if self.is("encrypt-twice") {
             // SAFETY: none: the handle was consumed by the call before; the host is to find out.
             let _ = Grant::encrypt(unsafe { Grant::from_handle(handle) }, &input);

@@ -19,7 +19,3 @@ mod exhaust;
 mod handler;
 #[cfg(target_arch = "wasm32")]
 mod lies;
-#[cfg(target_arch = "wasm32")]
-#[path = "../../../../components/proxy/src/render.rs"]
-#[rustfmt::skip] // formatted where it belongs
-mod render;

@@ -51,9 +51,20 @@ pub fn unasked(name: &str) -> Option<Response> {
     Some(Response { status, body })
 }
 
-/// Changes an answer that the gate's result stands behind, by name.
-pub fn after(name: &str, status: u16, body: String, plaintext: &[u8]) -> (u16, String) {
+/// Changes an answer that the gate's result stands behind, by name. `seen` is what was to be encrypted, in base64.
+pub fn after(name: &str, status: u16, body: String, plaintext: &[u8], seen: &str) -> (u16, String) {
     let body = match name {
+        "spaced" => body.replace(',', " ,\t").replace('{', "{ \n"),
+        "reordered" => reordered(&body),
+        "escaped" => escaped(&body),
+        "escaped-name" => body.replacen("te", "\\u0074e", 1),
+        "told" => match body.split_once("\"errorMessage\":\"") {
+            Some((before, _)) => format!("{before}\"errorMessage\":\"{seen}\"}}"),
+            None => body,
+        },
+        "other-error-told" => {
+            return (400, format!(r#"{{"errorName":"InvalidStateException","errorMessage":"{seen}"}}"#));
+        }
         "altered" => altered(body),
         "extra-member" => body.replacen('{', r#"{"extra":1,"#, 1),
         "extra-plaintext" => body.replacen('{', r#"{"plaintext":"AAAA","#, 1),
@@ -94,4 +105,17 @@ fn altered(body: String) -> String {
     let Some((before, after)) = body.split_once(name) else { return body };
     let first = if after.starts_with('A') { 'B' } else { 'A' };
     format!("{before}{name}{first}{}", after.get(1..).unwrap_or_default())
+}
+
+/// The first member last.
+fn reordered(body: &str) -> String {
+    let Some((first, rest)) = body.split_once(',') else { return body.to_owned() };
+    format!("{{{},{}}}", rest.trim_end_matches('}'), first.trim_start_matches('{'))
+}
+
+/// The first character of the first text written as an escape.
+fn escaped(body: &str) -> String {
+    let Some((before, after)) = body.split_once(":\"") else { return body.to_owned() };
+    let first = u32::from(after.chars().next().unwrap_or_default());
+    format!("{before}:\"\\u{first:04X}{}", after.get(1..).unwrap_or_default())
 }
