@@ -26,17 +26,6 @@ pub struct Head {
     pub tls_peer: Option<Arc<str>>,
 }
 
-impl Head {
-    /// Refuses a POST to an API without any `authorization`, which nobody could admit: before a component is run, as
-    /// refusing is what the host may always do. All else is the proxy's to refuse, or to have admitted.
-    pub fn refuse_unsigned(&self, trace: &mut Trace) -> Result<(), Refusal> {
-        if self.headers.contains_key(AUTHORIZATION) || called(self).is_err() {
-            return Ok(());
-        }
-        Err(unauthenticated(trace, AuthenticationFault::Claim))
-    }
-}
-
 /// A head that was read and passed the cheap checks, so that its body is worth waiting for. Made only by
 /// [`Request::open`].
 pub struct Expecting {
@@ -61,6 +50,8 @@ struct Authenticated {
 
 /// Why there is nothing to admit.
 enum Fault {
+    /// Another method than POST, or a path that is no API.
+    NoCall,
     Authentication(AuthenticationFault),
     Other(Refusal),
 }
@@ -94,17 +85,28 @@ impl Request {
         }
     }
 
+    /// Refuses what can't be admitted before a proxy is run on it, as refusing is what the host may always do: it spares
+    /// unsigned and forged requests most of their cost. What calls no API is the proxy's to refuse.
+    pub fn refuse_early(&self, trace: &mut Trace) -> Result<(), Refusal> {
+        match &self.authenticated {
+            Ok(_) | Err(Fault::NoCall) => Ok(()),
+            Err(Fault::Other(refusal)) => Err(refusal.clone()),
+            Err(Fault::Authentication(fault)) => Err(unauthenticated(trace, *fault)),
+        }
+    }
+
     /// Only a request with a good signature is admitted; only now is its body read as JSON. Gives the admission and the
     /// body's text.
     pub async fn admit(self, trace: &mut Trace) -> Result<(Admission, String), Refusal> {
         let Request { head, store, authenticated } = self;
         let Authenticated { access_key_id, body } = match authenticated {
             Ok(authenticated) => authenticated,
+            Err(Fault::NoCall) => return Err(Refusal::new(ErrorName::InvalidUriPath, "no such API")),
             Err(Fault::Other(refusal)) => return Err(refusal),
             Err(Fault::Authentication(fault)) => return Err(unauthenticated(trace, fault)),
         };
         trace.access_key_id = Some(access_key_id.clone());
-        let call = called(&head)?;
+        let call = called(&head).ok_or(Refusal::new(ErrorName::InvalidUriPath, "no such API"))?;
         trace.called = Some(call.into());
         if store.rate.as_ref().is_some_and(|rate| !rate.take()) {
             return Err(Refusal::new(
@@ -142,7 +144,10 @@ async fn check(
     now: u64,
 ) -> Result<(String, Arc<Credential>, CheckedHead), Fault> {
     // What is no call needs no authentication to be refused: the proxy component says how.
-    called(head)?;
+    called(head).ok_or(Fault::NoCall)?;
+    if !head.headers.contains_key(AUTHORIZATION) {
+        return Err(AuthenticationFault::Claim.into());
+    }
     let claim = authenticator.claim(head).await??;
     let headers = Headers::new(head.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes())).collect());
     let checked = check_head(head.method.as_str(), &head.path, &headers, &claim, now, &store.regions)?;
@@ -156,8 +161,7 @@ fn unauthenticated(trace: &mut Trace, fault: AuthenticationFault) -> Refusal {
 }
 
 /// What the path calls by POST.
-fn called(head: &Head) -> Result<Call<'_>, Refusal> {
+fn called(head: &Head) -> Option<Call<'_>> {
     let call = Target::parse(&head.path).ok().and_then(|target| target.call());
     call.filter(|_| head.method == http::Method::POST)
-        .ok_or(Refusal::new(ErrorName::InvalidUriPath, "no such API"))
 }

@@ -33,7 +33,12 @@ impl Answering {
         let Some(work) = &mut self.work else { return Poll::Pending };
         // A panicking request's state is dropped and never looked at again.
         let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
-        let answer = match polled {
+        if matches!(polled, Ok(Poll::Pending)) {
+            return Poll::Pending;
+        }
+        // First of all, so that it is never polled again.
+        self.work = None;
+        Poll::Ready(match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(answer)) => answer,
             Err(_) => {
@@ -43,9 +48,7 @@ impl Answering {
                     "the request could not be processed; see the proxy's log",
                 ))
             }
-        };
-        self.work = None;
-        Poll::Ready(answer)
+        })
     }
 }
 

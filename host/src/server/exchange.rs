@@ -113,9 +113,6 @@ impl Exchange {
             Head { method: parts.method, path, headers: parts.headers, tls_peer: peer.certificate.clone() };
         let deadline = start + self.budget;
         let mut trace = Trace::new(unix_time(), deadline.into_std());
-        if let Err(refusal) = head.refuse_unsigned(&mut trace) {
-            return self.finish(Answer::refusal(&refusal), trace, store, peer, start).await;
-        }
         let received = self.receive(head, body, store, peer, trace.time);
         let Ok(request) = tokio::time::timeout_at(deadline, received).await else {
             return Answer::refusal(&Refusal::new(
@@ -123,6 +120,9 @@ impl Exchange {
                 "the request's body took longer than this proxy's budget",
             ));
         };
+        if let Err(refusal) = request.refuse_early(&mut trace) {
+            return self.finish(Answer::refusal(&refusal), trace, store, peer, start).await;
+        }
         let (answer, trace) = self.proxy.answer(&method, &tail, request, trace, deadline).await;
         self.finish(answer, trace, store, peer, start).await
     }
