@@ -199,9 +199,18 @@ fn quirks(section: Section<'_>) -> Option<Quirks> {
     let tag = section.get("tag").map_or(Some(usual.tag), |entry| {
         choice(&entry, &[("appended", TagPlace::Appended), ("apart", TagPlace::Apart)])
     });
+    let mechanism = section
+        .get("mechanism")
+        .map_or(Some(usual.mechanism), |entry| entry.integer(0..=u64::from(u32::MAX)));
     let thread_safe = section.get("thread_safe").map_or(Some(usual.thread_safe), |entry| entry.boolean());
     section.finish();
-    Some(Quirks { iv: iv?, parameters: parameters?, tag: tag?, thread_safe: thread_safe? })
+    Some(Quirks {
+        iv: iv?,
+        parameters: parameters?,
+        tag: tag?,
+        mechanism: mechanism?,
+        thread_safe: thread_safe?,
+    })
 }
 
 /// The fields of a key store whose keys are in HSMs; `None` inside where they are in the keystore.
