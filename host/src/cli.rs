@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    bench, call, check_config, component, credential, init, key, keystore, kms_config, serve,
+    bench, call, check_config, component, credential, hsm, init, key, keystore, kms_config, serve,
 };
 
 /// An AWS KMS external key store (XKS) proxy whose request logic is sandboxed.
@@ -47,6 +47,8 @@ pub enum Command {
     Credential(credential::Arguments),
     /// Look after the sealed file that holds keys and credentials.
     Keystore(keystore::Arguments),
+    /// Look into HSMs, and make keys in them.
+    Hsm(hsm::Arguments),
     /// Print the JSON file that the KMS console takes for a credential.
     KmsConfig(kms_config::Arguments),
     /// Look into WebAssembly components.

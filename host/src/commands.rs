@@ -5,6 +5,7 @@ pub mod call;
 pub mod check_config;
 pub mod component;
 pub mod credential;
+pub mod hsm;
 pub mod init;
 pub mod key;
 pub mod keystore;
@@ -69,6 +70,7 @@ fn dispatch(command: Command, output: &mut Output) -> Result<(), CommandError> {
         Command::KmsConfig(arguments) => kms_config::run(arguments, output),
         Command::Component(arguments) => component::run(arguments, output),
         Command::Bench(arguments) => bench::run(arguments, output),
+        Command::Hsm(arguments) => hsm::run(arguments, output),
         Command::HsmWorker => Ok(holdfast_pkcs11::worker::run()?),
     }
 }

@@ -4,9 +4,10 @@ use clap::{Args, Subcommand};
 use holdfast_keystore::{Key, KeyId, MaterialKind, Status, SystemRandom, Usage, Version};
 use serde::Serialize;
 
-use super::opened::OpenedKeyStore;
-use super::{CommandError, Output, when};
+use super::opened::{self, OpenedKeyStore};
+use super::{CommandError, Output, hsm, when};
 use crate::cli::KeyStoreChoice;
+use crate::config::{Config, KeyStore};
 
 /// `holdfast key`.
 #[derive(Debug, Args)]
@@ -96,6 +97,11 @@ struct VersionReport {
 enum KeyCommandError {
     #[error("--yes {confirmed} isn't the id of the key to destroy, {id}; nothing was destroyed")]
     Unconfirmed { id: KeyId, confirmed: KeyId },
+    #[error(
+        "the keys of key store {key_store} are in HSMs: `holdfast hsm create-key` and `holdfast hsm list-keys` work on \
+         them, [key_store.hsm_keys] disables them, and the HSM's own tools destroy them"
+    )]
+    InHsm { key_store: String },
 }
 
 /// Runs the command.
@@ -105,6 +111,11 @@ pub fn run(arguments: Arguments, output: &mut Output) -> Result<(), CommandError
         && id != yes
     {
         return Err(KeyCommandError::Unconfirmed { id: id.clone(), confirmed: yes.clone() }.into());
+    }
+    let config = Config::load(&key_store.config.path())?;
+    let chosen = opened::choose(&config, &key_store)?;
+    if chosen.hsm.is_some() {
+        return in_hsm(&config, chosen, &action, output);
     }
     let mut store = OpenedKeyStore::open(&key_store)?;
     let name = store.name().clone();
@@ -136,6 +147,22 @@ pub fn run(arguments: Arguments, output: &mut Output) -> Result<(), CommandError
         }
     }
     Ok(())
+}
+
+/// Of keys that are in HSMs, the host makes new versions only.
+fn in_hsm(
+    config: &Config,
+    store: &KeyStore,
+    action: &Action,
+    output: &mut Output,
+) -> Result<(), CommandError> {
+    let Action::Rotate { id } = action else {
+        return Err(KeyCommandError::InHsm { key_store: store.name.to_string() }.into());
+    };
+    let version = hsm::rotate(config, store, id.as_str())?;
+    Ok(output.line(format_args!(
+        "Key {id} has version {version}; a running host encrypts with it after its next check, within 10 s."
+    ))?)
 }
 
 fn list(store: &OpenedKeyStore, json: bool, output: &mut Output) -> Result<(), CommandError> {

@@ -88,7 +88,7 @@ impl OpenedKeyStore {
     }
 }
 
-fn choose<'a>(config: &'a Config, choice: &KeyStoreChoice) -> Result<&'a KeyStore, ChoiceError> {
+pub fn choose<'a>(config: &'a Config, choice: &KeyStoreChoice) -> Result<&'a KeyStore, ChoiceError> {
     let known = || config.key_stores.iter().map(|store| store.name.as_str()).collect::<Vec<_>>().join(", ");
     let file = || config.file.display().to_string();
     match (&choice.name, config.key_stores.as_slice()) {
