@@ -139,11 +139,14 @@ fn t9_half_open_heads_are_closed() {
         let took = patience(&mut raw);
         assert!(took > SHORT_TIME / 2, "{length} bytes: closed after {took:?}");
     }
-    // On a connection that is known already, too.
-    let mut raw = host.raw();
+    // On a connection that is known already, too, at once or after it was idle.
+    let (mut raw, mut idle) = (host.raw(), host.raw());
     raw.exchange(&whole).ok();
+    idle.exchange(&whole).ok();
     raw.write(&whole[..20]);
     patience(&mut raw);
+    idle.write(&whole[..20]);
+    patience(&mut idle);
 }
 
 #[test]

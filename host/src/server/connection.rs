@@ -140,7 +140,8 @@ async fn watch_over(activity: &Activity, limits: &Limits) {
     let (head, idle) = (ms(limits.header_time), ms(limits.idle_time));
     while let Some(patience) = activity.patience(head, idle) {
         tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(patience)) => {}
+            // Never longer than a head may take, so that one that begins meanwhile is seen before its time is over.
+            () = tokio::time::sleep(Duration::from_millis(patience.min(head))) => {}
             () = activity.close.notified() => return,
         }
     }
