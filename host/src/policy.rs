@@ -19,6 +19,7 @@ mod load;
 mod snapshot;
 mod stored;
 
+pub use bindings::fits;
 pub use component::ComponentPolicy;
 pub use failure::PolicyFailure;
 pub use guest::{Limits, Sandbox};

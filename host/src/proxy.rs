@@ -12,7 +12,8 @@ use bytes::Bytes;
 use holdfast_gate::reply::{self, Reply};
 use holdfast_gate::{ErrorName, Refusal};
 use tokio::time::Instant;
-use wasmtime::component::Linker;
+use wasmtime::Engine;
+use wasmtime::component::{Component, Linker};
 use zeroize::Zeroizing;
 
 /// The component that speaks the protocol.
@@ -45,6 +46,13 @@ impl Proxy {
     /// What one instance may use: the body (64 KiB by default), its parts, and the answer.
     pub const SIZE: Size =
         Size { memory: 4 * 1024 * 1024, stack: 256 * 1024, copied: 512 * 1024, instances: 1024 };
+
+    /// Whether the component is of the world `proxy` and imports nothing but the gate.
+    pub fn fits(engine: &Engine, component: &Component) -> wasmtime::Result<()> {
+        let mut linker = Linker::new(engine);
+        imports::link(&mut linker)?;
+        bindings::ProxyPre::new(linker.instantiate_pre(component)?).map(drop)
+    }
 
     /// Loads the component: it must be of the world `proxy` and import nothing but the gate.
     pub fn load(bytes: &[u8], cache: &CompiledCache, ticker: &Ticker) -> Result<Proxy, LoadError> {

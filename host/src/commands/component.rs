@@ -98,7 +98,10 @@ pub(crate) fn inspect(file: &Path) -> Result<Report, ComponentError> {
     let ty = component.component_type();
     let imports: Vec<Interface> = ty.imports(&engine).map(|item| Interface::of(&engine, item)).collect();
     let exports: Vec<Interface> = ty.exports(&engine).map(|item| Interface::of(&engine, item)).collect();
-    let verdict = contract::judge(&imports, &exports);
+    let mut verdict = contract::judge(&imports, &exports);
+    if let (Some(contract), true) = (verdict.contract, verdict.reasons.is_empty()) {
+        verdict.reasons.extend(contract.misfit(&engine, &component));
+    }
     Ok(Report {
         file: file.to_owned(),
         sha256: Sha256Digest(Sha256::digest(&bytes).into()).to_string(),

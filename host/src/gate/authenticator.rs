@@ -7,6 +7,7 @@ use crate::sandbox::{
 use holdfast_gate::sigv4::{AuthenticationFault, Claim};
 use holdfast_gate::{ErrorName, Refusal};
 use std::time::Duration;
+use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 mod bindings {
@@ -41,6 +42,12 @@ impl AsMut<MemoryLimit> for State {
 impl Authenticator {
     /// What one instance may use. A head has at most 64 KiB (`header_bytes`), a claim is a small part of it.
     pub const SIZE: Size = Size { memory: 1024 * 1024, stack: 128 * 1024, copied: 64 * 1024, instances: 512 };
+
+    /// Whether the component is of the world `authenticator`.
+    pub fn fits(engine: &Engine, component: &Component) -> wasmtime::Result<()> {
+        let pre = Linker::<State>::new(engine).instantiate_pre(component)?;
+        bindings::AuthenticatorPre::new(pre).map(drop)
+    }
 
     /// Loads the component: it must be of the world `authenticator` and import nothing.
     pub fn load(

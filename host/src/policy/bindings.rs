@@ -1,5 +1,8 @@
 //! The host's side of `wit/policy`.
 
+use wasmtime::Engine;
+use wasmtime::component::{Component, Linker};
+
 #[allow(missing_docs, clippy::all, reason = "generated; wit/policy/policy.wit has the docs")]
 mod generated {
     wasmtime::component::bindgen!({
@@ -8,6 +11,12 @@ mod generated {
         exports: { default: async },
         ownership: Borrowing { duplicate_if_necessary: true },
     });
+}
+
+/// Whether the component is of the world `policy-engine` and imports nothing.
+pub fn fits(engine: &Engine, component: &Component) -> wasmtime::Result<()> {
+    let pre = Linker::<()>::new(engine).instantiate_pre(component)?;
+    PolicyEnginePre::new(pre).map(drop)
 }
 
 pub(super) use generated::holdfast::policy::types;

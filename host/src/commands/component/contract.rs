@@ -1,6 +1,8 @@
 //! The contracts that the host knows (`wit/`), and whether a component keeps one.
 
 use super::signature::Interface;
+use wasmtime::Engine;
+use wasmtime::component::Component;
 
 /// One of the host's contracts.
 #[derive(Debug)]
@@ -15,6 +17,16 @@ pub struct Contract {
     export: &'static str,
     /// The functions of that export.
     functions: &'static [&'static str],
+    /// Holds a component against the contract's types, by the bindings that load it.
+    fits: fn(&Engine, &Component) -> wasmtime::Result<()>,
+}
+
+impl Contract {
+    /// Why its types aren't the contract's, if they aren't.
+    pub fn misfit(&self, engine: &Engine, component: &Component) -> Option<String> {
+        let error = (self.fits)(engine, component).err()?;
+        Some(format!("isn't of the world {}: {error:#}", self.world))
+    }
 }
 
 const CONTRACTS: [Contract; 3] = [
@@ -24,6 +36,7 @@ const CONTRACTS: [Contract; 3] = [
         imports: &[],
         export: "holdfast:authn/sigv4@0.1.0",
         functions: &["read-claim"],
+        fits: crate::gate::Authenticator::fits,
     },
     Contract {
         world: "holdfast:proxy/proxy@0.1.0",
@@ -31,6 +44,7 @@ const CONTRACTS: [Contract; 3] = [
         imports: &["holdfast:gate/types@0.1.0"],
         export: "holdfast:proxy/handler@0.1.0",
         functions: &["handle"],
+        fits: crate::proxy::Proxy::fits,
     },
     Contract {
         world: "holdfast:policy/policy-engine@0.1.0",
@@ -38,6 +52,7 @@ const CONTRACTS: [Contract; 3] = [
         imports: &[],
         export: "holdfast:policy/policy@0.1.0",
         functions: &["configure", "describe", "evaluate"],
+        fits: crate::policy::fits,
     },
 ];
 

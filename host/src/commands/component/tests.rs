@@ -51,3 +51,21 @@ fn another_version_and_a_strangers_component_are_told_apart() {
     assert!(found[0].starts_with("exports none of holdfast:authn/sigv4@0.1.0, "), "{found:?}");
     assert_eq!(found[1], "imports wasi:cli/stdout@0.2.6, which no component of this host has");
 }
+
+#[test]
+fn a_function_of_another_type_is_no_contract_kept() {
+    let text = r#"(component
+        (core module $code (func (export "read")))
+        (core instance $instance (instantiate $code))
+        (func $read (canon lift (core func $instance "read")))
+        (instance $sigv4 (export "read-claim" (func $read)))
+        (export "holdfast:authn/sigv4@0.1.0" (instance $sigv4)))"#;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("claims.wasm");
+    std::fs::write(&file, wat::parse_str(text).unwrap()).unwrap();
+    let report = super::inspect(&file).unwrap();
+    assert_eq!(report.world, Some("holdfast:authn/authenticator@0.1.0"));
+    assert!(!report.accepted);
+    let begins = "isn't of the world holdfast:authn/authenticator@0.1.0: ";
+    assert!(matches!(report.reasons.as_slice(), [one] if one.starts_with(begins)), "{:?}", report.reasons);
+}
