@@ -6,7 +6,7 @@ mod native;
 use crate::gate::imports::{self, State, bindings};
 use crate::gate::{Request, Trace};
 use crate::sandbox::{
-    CompiledCache, FailureCounts, LoadError, Sandbox, SandboxFailure, Size, Ticker, digest,
+    CompiledCache, FailureCounts, LoadError, Sandbox, SandboxFailure, Size, TRIAL_TIME, Ticker, digest, trial,
 };
 use bytes::Bytes;
 use holdfast_gate::reply::{self, Reply};
@@ -47,15 +47,17 @@ impl Proxy {
     pub const SIZE: Size =
         Size { memory: 4 * 1024 * 1024, stack: 256 * 1024, copied: 512 * 1024, instances: 1024 };
 
-    /// Whether the component is of the world `proxy` and imports nothing but the gate.
-    pub fn fits(engine: &Engine, component: &Component) -> wasmtime::Result<()> {
+    /// Whether the component is of the world `proxy` and imports nothing but the gate: an instance shows that.
+    pub async fn fits(engine: &Engine, component: &Component) -> wasmtime::Result<()> {
         let mut linker = Linker::new(engine);
         imports::link(&mut linker)?;
-        bindings::ProxyPre::new(linker.instantiate_pre(component)?).map(drop)
+        let pre = bindings::ProxyPre::new(linker.instantiate_pre(component)?)?;
+        let mut store = trial(engine, State::of_nothing(Self::SIZE.memory))?;
+        pre.instantiate_async(&mut store).await.map(drop)
     }
 
     /// Loads the component: it must be of the world `proxy` and import nothing but the gate.
-    pub fn load(bytes: &[u8], cache: &CompiledCache, ticker: &Ticker) -> Result<Proxy, LoadError> {
+    pub async fn load(bytes: &[u8], cache: &CompiledCache, ticker: &Ticker) -> Result<Proxy, LoadError> {
         let unusable = |error: wasmtime::Error| LoadError::Component {
             what: "the proxy component".into(),
             reason: format!("{error:#}"),
@@ -66,6 +68,11 @@ impl Proxy {
         imports::link(&mut linker).map_err(unusable)?;
         let pre = linker.instantiate_pre(&component).map_err(unusable)?;
         let pre = bindings::ProxyPre::new(pre).map_err(unusable)?;
+        // An instance shows that its functions have the contract's types; better now than with the first request.
+        let mut store = sandbox.store(State::of_nothing(Self::SIZE.memory));
+        let made = tokio::time::timeout(TRIAL_TIME, pre.instantiate_async(&mut store)).await;
+        made.map_err(|_| unusable(wasmtime::Error::msg("it takes too long to start")))?.map_err(unusable)?;
+        drop(store);
         Ok(Proxy { sandbox, pre, digest: digest(bytes), failures: FailureCounts::default() })
     }
 

@@ -87,8 +87,8 @@ impl Runtime {
         let cache = CompiledCache::open(&config.components.cache)?;
         let limits = &config.server.limits;
         let sigv4 = read(&config.components.sigv4)?;
-        let authenticator = Authenticator::load(&sigv4, &cache, &ticker, claim_time(limits.budget))?;
-        let proxy = Proxy::load(&read(&config.components.proxy)?, &cache, &ticker)?;
+        let authenticator = Authenticator::load(&sigv4, &cache, &ticker, claim_time(limits.budget)).await?;
+        let proxy = Proxy::load(&read(&config.components.proxy)?, &cache, &ticker).await?;
         let mut stores = Vec::new();
         for store in &config.key_stores {
             let policy = match &store.policy {

@@ -7,7 +7,7 @@ mod memory;
 mod ticker;
 
 pub use compiled::{CompiledCache, LoadError, digest};
-pub use engine::{Sandbox, Size, pause};
+pub use engine::{Sandbox, Size, TRIAL_TIME, pause, trial};
 pub use failure::{FailureCounts, SandboxFailure};
 pub use memory::MemoryLimit;
 pub use ticker::Ticker;

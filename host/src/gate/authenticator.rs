@@ -2,7 +2,8 @@
 
 use super::request::Head;
 use crate::sandbox::{
-    CompiledCache, FailureCounts, LoadError, MemoryLimit, Sandbox, SandboxFailure, Size, Ticker, digest,
+    CompiledCache, FailureCounts, LoadError, MemoryLimit, Sandbox, SandboxFailure, Size, TRIAL_TIME, Ticker,
+    digest, trial,
 };
 use holdfast_gate::sigv4::{AuthenticationFault, Claim};
 use holdfast_gate::{ErrorName, Refusal};
@@ -43,14 +44,15 @@ impl Authenticator {
     /// What one instance may use. A head has at most 64 KiB (`header_bytes`), a claim is a small part of it.
     pub const SIZE: Size = Size { memory: 1024 * 1024, stack: 128 * 1024, copied: 64 * 1024, instances: 512 };
 
-    /// Whether the component is of the world `authenticator`.
-    pub fn fits(engine: &Engine, component: &Component) -> wasmtime::Result<()> {
-        let pre = Linker::<State>::new(engine).instantiate_pre(component)?;
-        bindings::AuthenticatorPre::new(pre).map(drop)
+    /// Whether the component is of the world `authenticator`: an instance shows that.
+    pub async fn fits(engine: &Engine, component: &Component) -> wasmtime::Result<()> {
+        let pre = Linker::new(engine).instantiate_pre(component)?;
+        let mut store = trial(engine, State(MemoryLimit::new(Self::SIZE.memory)))?;
+        bindings::AuthenticatorPre::new(pre)?.instantiate_async(&mut store).await.map(drop)
     }
 
     /// Loads the component: it must be of the world `authenticator` and import nothing.
-    pub fn load(
+    pub async fn load(
         bytes: &[u8],
         cache: &CompiledCache,
         ticker: &Ticker,
@@ -64,6 +66,11 @@ impl Authenticator {
         let component: Component = cache.load(sandbox.engine(), "the sigv4 component", bytes)?;
         let pre = Linker::new(sandbox.engine()).instantiate_pre(&component).map_err(unusable)?;
         let pre = bindings::AuthenticatorPre::new(pre).map_err(unusable)?;
+        // An instance shows that its functions have the contract's types; better now than with the first request.
+        let mut store = sandbox.store(State(sandbox.memory_limit()));
+        let made = tokio::time::timeout(TRIAL_TIME, pre.instantiate_async(&mut store)).await;
+        made.map_err(|_| unusable(wasmtime::Error::msg("it takes too long to start")))?.map_err(unusable)?;
+        drop(store);
         Ok(Authenticator { sandbox, pre, digest: digest(bytes), failures: FailureCounts::default(), time })
     }
 

@@ -52,6 +52,11 @@ impl State {
         State { table: ResourceTable::new(), memory, trace }
     }
 
+    /// For an instance that gets no request, with so many bytes of memory.
+    pub fn of_nothing(memory: usize) -> State {
+        State::new(Trace::new(0, std::time::Instant::now()), MemoryLimit::new(memory))
+    }
+
     /// Whether the instance's memory reached its limit.
     pub fn memory_reached(&self) -> bool {
         self.memory.reached()

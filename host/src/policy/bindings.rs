@@ -1,5 +1,6 @@
 //! The host's side of `wit/policy`.
 
+use crate::sandbox::{MemoryLimit, trial};
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
@@ -13,10 +14,11 @@ mod generated {
     });
 }
 
-/// Whether the component is of the world `policy-engine` and imports nothing.
-pub fn fits(engine: &Engine, component: &Component) -> wasmtime::Result<()> {
-    let pre = Linker::<()>::new(engine).instantiate_pre(component)?;
-    PolicyEnginePre::new(pre).map(drop)
+/// Whether the component is of the world `policy-engine` and imports nothing: an instance shows that.
+pub async fn fits(engine: &Engine, component: &Component) -> wasmtime::Result<()> {
+    let pre = Linker::new(engine).instantiate_pre(component)?;
+    let mut store = trial(engine, MemoryLimit::new(super::Limits::default().memory))?;
+    PolicyEnginePre::new(pre)?.instantiate_async(&mut store).await.map(drop)
 }
 
 pub(super) use generated::holdfast::policy::types;

@@ -32,6 +32,9 @@ const CORE_INSTANCES: u32 = 8;
 /// kernel which pages were written (8 us less of 139 a request, measured with two threads).
 const KEPT: usize = 256 * 1024;
 
+/// For the instance that is made when a component is loaded.
+pub const TRIAL_TIME: Duration = Duration::from_secs(1);
+
 /// Resources that a component holds at a time: a proxy has three kinds, one of each, and no use for more.
 const HANDLES: usize = 64;
 
@@ -119,4 +122,15 @@ impl Sandbox {
     pub fn memory_limit(&self) -> MemoryLimit {
         MemoryLimit::new(self.size.memory)
     }
+}
+
+/// What the start of an instance may do in a trial, in units of fuel: some milliseconds.
+const TRIAL_FUEL: u64 = 10_000_000;
+
+/// A store for an instance that is made only to see whether it can be. The engine must count fuel.
+pub fn trial<T: AsMut<MemoryLimit> + Send + 'static>(engine: &Engine, data: T) -> wasmtime::Result<Store<T>> {
+    let mut store = Store::new(engine, data);
+    store.limiter(|data| data.as_mut());
+    store.set_fuel(TRIAL_FUEL)?;
+    Ok(store)
 }

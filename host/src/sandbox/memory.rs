@@ -20,6 +20,12 @@ impl MemoryLimit {
     }
 }
 
+impl AsMut<MemoryLimit> for MemoryLimit {
+    fn as_mut(&mut self) -> &mut MemoryLimit {
+        self
+    }
+}
+
 impl ResourceLimiter for MemoryLimit {
     fn memory_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let fits = desired <= self.bytes && maximum.is_none_or(|maximum| desired <= maximum);

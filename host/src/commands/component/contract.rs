@@ -1,8 +1,12 @@
 //! The contracts that the host knows (`wit/`), and whether a component keeps one.
 
 use super::signature::Interface;
+use std::pin::Pin;
 use wasmtime::Engine;
 use wasmtime::component::Component;
+
+/// What a trial finds.
+type Fitting<'a> = Pin<Box<dyn Future<Output = wasmtime::Result<()>> + 'a>>;
 
 /// One of the host's contracts.
 #[derive(Debug)]
@@ -18,13 +22,16 @@ pub struct Contract {
     /// The functions of that export.
     functions: &'static [&'static str],
     /// Holds a component against the contract's types, by the bindings that load it.
-    fits: fn(&Engine, &Component) -> wasmtime::Result<()>,
+    fits: for<'a> fn(&'a Engine, &'a Component) -> Fitting<'a>,
 }
 
 impl Contract {
     /// Why its types aren't the contract's, if they aren't.
     pub fn misfit(&self, engine: &Engine, component: &Component) -> Option<String> {
-        let error = (self.fits)(engine, component).err()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let fitting = async { (self.fits)(engine, component).await };
+        let error =
+            runtime.map_err(wasmtime::Error::from).and_then(|runtime| runtime.block_on(fitting)).err()?;
         Some(format!("isn't of the world {}: {error:#}", self.world))
     }
 }
@@ -36,7 +43,7 @@ const CONTRACTS: [Contract; 3] = [
         imports: &[],
         export: "holdfast:authn/sigv4@0.1.0",
         functions: &["read-claim"],
-        fits: crate::gate::Authenticator::fits,
+        fits: |engine, component| Box::pin(crate::gate::Authenticator::fits(engine, component)),
     },
     Contract {
         world: "holdfast:proxy/proxy@0.1.0",
@@ -44,7 +51,7 @@ const CONTRACTS: [Contract; 3] = [
         imports: &["holdfast:gate/types@0.1.0"],
         export: "holdfast:proxy/handler@0.1.0",
         functions: &["handle"],
-        fits: crate::proxy::Proxy::fits,
+        fits: |engine, component| Box::pin(crate::proxy::Proxy::fits(engine, component)),
     },
     Contract {
         world: "holdfast:policy/policy-engine@0.1.0",
@@ -52,7 +59,7 @@ const CONTRACTS: [Contract; 3] = [
         imports: &[],
         export: "holdfast:policy/policy@0.1.0",
         functions: &["configure", "describe", "evaluate"],
-        fits: crate::policy::fits,
+        fits: |engine, component| Box::pin(crate::policy::fits(engine, component)),
     },
 ];
 
