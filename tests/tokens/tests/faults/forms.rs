@@ -1,8 +1,9 @@
 //! Vendors' forms of GCM on top of SoftHSM2.
 
 use cryptoki::error::RvError;
-use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::aead::GcmParams;
+use cryptoki::mechanism::vendor_defined::VendorDefinedMechanism;
+use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 use holdfast_test_tokens::{Form, GcmParams as Variant, IvFault, Token};
@@ -92,4 +93,33 @@ fn a_module_insists_on_its_variant_of_the_parameters() {
     }
     client.faults.gcm_params(None);
     assert!(encrypt(&session, key).is_ok());
+}
+
+/// `CK_GCM_PARAMS` without `ulIvBits`.
+#[repr(C)]
+struct ShortParams {
+    iv: usize,
+    iv_length: u64,
+    aad: *const u8,
+    aad_length: u64,
+    tag_bits: u64,
+}
+
+#[test]
+fn the_short_parameters_and_cloudhsms_own_mechanism_are_understood() {
+    let token = Token::softhsm2("short");
+    let Some(client) = Client::with(token, |faults| {
+        faults.form(Some(Form::IvBefore));
+        faults.gcm_params(Some(Variant::Short));
+    }) else {
+        return;
+    };
+    let (session, key) = client.session();
+    let (aad, aad_length) = (AAD.as_ptr(), AAD.len() as u64);
+    let params = ShortParams { iv: 0, iv_length: 0, aad, aad_length, tag_bits: 128 };
+    let kind = MechanismType::new_vendor_defined(0x8000_1087).unwrap();
+    let mechanism = || Mechanism::VendorDefined(VendorDefinedMechanism::new(kind, Some(&params)));
+    let sealed = session.encrypt(&mechanism(), key, TEXT).unwrap();
+    assert_eq!(plainly(&client, &sealed[..12], &sealed[12..]).unwrap(), TEXT);
+    assert_eq!(session.decrypt(&mechanism(), key, &sealed).unwrap(), TEXT);
 }

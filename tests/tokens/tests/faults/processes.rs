@@ -55,3 +55,33 @@ fn a_killed_process_counts_no_more() {
     faults.clear();
     assert!(show_slots(&token, &faults).status().unwrap().success());
 }
+
+#[test]
+fn other_programs_work_through_the_module() {
+    for token in [Token::softhsm2("others"), Token::kryoptic("others")] {
+        let Some(token) = token else { continue };
+        token.create_key("demo");
+        let faults = token.faults();
+        let mut tool = Command::new("pkcs11-tool");
+        tool.arg("--module").arg(faults.module()).args(["--token-label", "others", "--login", "--pin"]);
+        tool.arg(token.pin()).arg("--list-objects").stdin(Stdio::null());
+        let Ok(output) = tool.output() else {
+            println!("skipped: pkcs11-tool isn't here; it comes with OpenSC");
+            return;
+        };
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(said.contains("Secret Key Object; AES length 32"), "{said}");
+        assert!(faults.calls(Function::C_FindObjects) > 0);
+    }
+}
+
+#[test]
+fn a_control_file_can_be_written_by_hand() {
+    let Some(token) = Token::softhsm2("hand") else { return };
+    let faults = token.faults();
+    let control = faults.module().with_file_name("faults.control");
+    std::fs::write(control, "# by hand\nC_GetTokenInfo crash exit next 1\n").unwrap();
+    assert_eq!(show_slots(&token, &faults).status().unwrap().code(), Some(1));
+    assert!(show_slots(&token, &faults).status().unwrap().success());
+}

@@ -1,11 +1,14 @@
 //! Faults of the token and its sessions.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
 use cryptoki::error::RvError;
+use cryptoki::object::Attribute;
 use cryptoki::session::UserType;
 use cryptoki::types::AuthPin;
 use holdfast_test_tokens::{Function, Token};
 
-use crate::client::{Client, TEXT, code, decrypt, encrypt};
+use crate::client::{Client, TEXT, code, decrypt, encrypt, wait_until};
 
 #[test]
 fn a_token_is_pulled_and_put_in_again() {
@@ -107,4 +110,50 @@ fn one_softhsm2_has_two_tokens() {
     assert_eq!(left.pkcs11.get_slots_with_initialized_token().unwrap().len(), 2);
     assert_eq!(holdfast_test_tokens::keys(&right.session(), "demo").len(), 1);
     assert_ne!(left.token.serial(), right.serial());
+}
+
+/// Ends the other threads when the test fails, too.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_token_is_pulled_again_and_again_under_load() {
+    for token in [Token::softhsm2("load"), Token::kryoptic("load")] {
+        let Some(client) = Client::of(token) else { continue };
+        let slot = client.slot().unwrap();
+        let stop = AtomicBool::new(false);
+        let served = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        let Ok(session) = client.pkcs11.open_ro_session(slot) else { continue };
+                        // Another thread may have logged in.
+                        let _ = client.login(&session);
+                        let found = session.find_objects(&[Attribute::Label(b"demo".to_vec())]);
+                        let found = found.ok().and_then(|keys| keys.first().copied());
+                        while found.is_some_and(|key| encrypt(&session, key).is_ok()) {
+                            served.fetch_add(1, Ordering::Relaxed);
+                            if stop.load(Ordering::Relaxed) {
+                                return;
+                            }
+                        }
+                    }
+                });
+            }
+            let _stop = StopOnDrop(&stop);
+            for _ in 0..10 {
+                let before = served.load(Ordering::Relaxed);
+                wait_until("calls that succeed", || served.load(Ordering::Relaxed) > before + 5);
+                client.faults.remove_token();
+                wait_until("no sessions", || client.faults.sessions() == 0);
+                client.faults.insert_token();
+            }
+        });
+    }
 }
