@@ -1,4 +1,5 @@
 //! CPU time an encryption of 32 bytes takes: in a loop, in threads with 16 callers at once, in a worker process likewise.
+#![allow(clippy::unwrap_used, reason = "a measurement that can't go on has nothing to say")]
 
 use holdfast_pkcs11::module::{GcmKey, Module};
 use holdfast_pkcs11::{Fleet, FleetSettings, HsmSettings, Isolation, Iv, Quirks, TokenSelector, worker};

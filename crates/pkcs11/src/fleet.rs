@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::hsm::{Health, Hsm, Status, Watch, supervise};
 use crate::quirks::IvSource;
 use crate::request::{Answer, Iv, Operation, Work};
-use crate::settings::FleetSettings;
+use crate::settings::{FleetSettings, HsmSettings};
 use crate::uses::{Uses, UsesError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
@@ -28,6 +28,9 @@ pub enum StartError {
     /// Two have one name.
     #[error("two HSMs are named '{0}'")]
     Name(String),
+    /// Two are one token.
+    #[error("HSMs '{0}' and '{1}' are the same token of the same module")]
+    Token(String, String),
     /// Sessions, queue or hang time is out of range.
     #[error("HSM '{0}': sessions must be 1 to 1024, and hang_time at least 100 ms")]
     Range(String),
@@ -74,6 +77,12 @@ impl Fleet {
             if settings.hsms[..index].iter().any(|other| other.name == hsm.name) {
                 return Err(StartError::Name(hsm.name.clone()));
             }
+            let is_same = |other: &&HsmSettings| {
+                other.module == hsm.module && other.token == hsm.token && other.environment == hsm.environment
+            };
+            if let Some(other) = settings.hsms[..index].iter().find(is_same) {
+                return Err(StartError::Token(other.name.clone(), hsm.name.clone()));
+            }
             if !(1..=1024).contains(&hsm.sessions) || hsm.hang_time < Duration::from_millis(100) {
                 return Err(StartError::Range(hsm.name.clone()));
             }
@@ -83,7 +92,7 @@ impl Fleet {
         let uses =
             Uses::open(settings.state_folder.join("uses"), settings.warn_after, settings.refuse_after)?;
         let watch = Arc::new(Watch::default());
-        let hsm = |hsm: &crate::settings::HsmSettings| {
+        let hsm = |hsm: &HsmSettings| {
             let ledger = ledger_path(&settings.state_folder, &hsm.name);
             Hsm::new(
                 hsm.clone(),

@@ -157,28 +157,32 @@ impl Hsm {
         if fault.loses_token() {
             self.lost.store(true, Ordering::Release);
         }
-        let trips = match fault.breaker() {
-            Breaker::Keep => false,
-            Breaker::Count => self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES,
-            Breaker::Open => true,
-        };
-        if trips {
-            self.trip(&fault.to_string());
+        match fault.breaker() {
+            Breaker::Keep => {}
+            Breaker::Open => self.trip(&fault.to_string()),
+            Breaker::Count => {
+                if self.failures.fetch_add(1, Ordering::Relaxed) + 1 < FAILURES {
+                } else if *fault == Fault::Timeout {
+                    self.trip(&fault.to_string());
+                } else {
+                    // It may be the key's fault and not the HSM's: a check with the test key decides.
+                    self.failures.store(0, Ordering::Relaxed);
+                    self.check_soon();
+                }
+            }
         }
     }
 
     /// Takes the HSM out of service until a check succeeds.
     pub(crate) fn trip(&self, why: &str) {
         if self.serving.swap(false, Ordering::AcqRel) {
+            self.check_soon();
             tracing::error!(
                 hsm = self.settings.name,
                 why,
                 "the HSM gets no more requests until a check succeeds"
             );
             self.set_status(Status::Unavailable(why.to_owned()));
-        }
-        if let Some(supervisor) = self.supervisor.get() {
-            supervisor.unpark();
         }
     }
 
@@ -210,8 +214,12 @@ impl Hsm {
                 }
             }
             (Transport::Process(process), _) => {
-                tracing::error!(hsm = self.settings.name, "a call hangs in the module; its process is ended");
-                process.kill();
+                if process.kill() {
+                    tracing::error!(
+                        hsm = self.settings.name,
+                        "a call hangs in the module; its process is ended"
+                    );
+                }
             }
             (Transport::Threads(_), Isolation::Process) => {}
         }
@@ -225,11 +233,15 @@ impl Hsm {
         for thread in self.lane.threads() {
             thread.unpark();
         }
-        if let Transport::Process(process) = &self.transport {
-            process.end(self, &Fault::Lost("the proxy is stopping".into()));
-        }
+        self.end_process();
         if let Some(supervisor) = self.supervisor.get() {
             supervisor.unpark();
+        }
+    }
+
+    fn end_process(&self) {
+        if let Transport::Process(process) = &self.transport {
+            process.end(self, &Fault::Lost("the proxy is stopping".into()));
         }
     }
 

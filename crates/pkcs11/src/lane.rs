@@ -30,13 +30,15 @@ struct State {
     places: Vec<Place>,
     /// Places with nothing to do, the latest last: its thread's caches are warm.
     idle: Vec<usize>,
+    /// The latest that a place got.
+    generation: u64,
     /// Calls that were written off and are still inside.
     hung: usize,
 }
 
 #[derive(Default)]
 struct Place {
-    /// Grows when a hung call is written off; its thread then no longer has the place.
+    /// Another when a hung call is written off; its thread then no longer has the place.
     generation: u64,
     inside: Option<(Arc<Call>, Instant)>,
     thread: Option<Thread>,
@@ -89,7 +91,10 @@ impl Lane {
     pub(crate) fn open(&self, places: usize) {
         let mut state = self.state();
         if state.places.len() != places {
-            state.places = (0..places).map(|_| Place::default()).collect();
+            // Generations are never used again: an answer may be late.
+            state.generation += 1;
+            let generation = state.generation;
+            state.places = (0..places).map(|_| Place { generation, ..Place::default() }).collect();
             state.idle = (0..places).rev().collect();
         }
         state.open = true;
@@ -117,8 +122,10 @@ impl Lane {
             let mut state = self.state();
             let inside = state.places.iter_mut().filter_map(|place| place.inside.take()).collect();
             state.idle = (0..state.places.len()).rev().collect();
+            state.generation += 1;
+            let generation = state.generation;
             for place in &mut state.places {
-                place.generation += 1;
+                place.generation = generation;
             }
             self.publish(&state);
             inside
@@ -311,17 +318,23 @@ impl Lane {
     pub(crate) fn write_off(&self, place: usize) -> u64 {
         let mut state = self.state();
         state.hung += 1;
+        state.generation += 1;
+        let generation = state.generation;
         let held = &mut state.places[place];
-        held.generation += 1;
+        held.generation = generation;
         held.thread = None;
         let inside = held.inside.take();
-        let generation = held.generation;
         self.publish(&state);
         drop(state);
         if let Some((call, _)) = inside {
             call.finish(Err(Fault::Timeout));
         }
         generation
+    }
+
+    /// A place's generation.
+    pub(crate) fn generation(&self, place: usize) -> u64 {
+        self.state().places.get(place).map_or(0, |place| place.generation)
     }
 
     /// How many written-off calls are still inside.

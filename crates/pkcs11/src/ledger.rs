@@ -33,6 +33,13 @@ pub enum LedgerError {
     Hash(String),
 }
 
+/// A PIN that was or is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    salt: [u8; SALT_LEN],
+    hash: [u8; HASH_LEN],
+}
+
 const SALT_LEN: usize = 16;
 const HASH_LEN: usize = 32;
 const ENTRIES: usize = 32;
@@ -51,7 +58,7 @@ impl PinLedger {
     /// Whether this PIN was refused by this token, or its try never ended.
     pub fn is_refused(&self, token: &TokenInfo, pin: &Secret) -> Result<bool, LedgerError> {
         for entry in self.read()? {
-            if hash(token, pin, &entry.0)? == entry.1 {
+            if hash(token, pin, &entry.salt)? == entry.hash {
                 return Ok(true);
             }
         }
@@ -59,20 +66,32 @@ impl PinLedger {
     }
 
     /// Enters a PIN, before it is tried.
-    pub fn enter(&self, token: &TokenInfo, pin: &Secret) -> Result<(), LedgerError> {
+    pub fn enter(&self, token: &TokenInfo, pin: &Secret) -> Result<Entry, LedgerError> {
         let mut salt = [0; SALT_LEN];
         getrandom::fill(&mut salt).map_err(|error| LedgerError::Hash(error.to_string()))?;
-        let hash = hash(token, pin, &salt)?;
-        let mut entries = self.read()?;
-        entries.push((salt, hash));
-        let excess = entries.len().saturating_sub(ENTRIES);
-        self.write(&entries[excess..])
+        let entry = Entry { salt, hash: hash(token, pin, &salt)? };
+        self.change(|entries| {
+            entries.push(entry);
+            let excess = entries.len().saturating_sub(ENTRIES);
+            entries.drain(..excess);
+        })?;
+        Ok(entry)
     }
 
-    /// Takes out the PIN entered last: the token accepted it, or didn't judge it.
-    pub fn withdraw(&self) -> Result<(), LedgerError> {
+    /// Takes an entry out: the token accepted the PIN, or didn't judge it.
+    pub fn withdraw(&self, entry: &Entry) -> Result<(), LedgerError> {
+        self.change(|entries| entries.retain(|other| other != entry))
+    }
+
+    /// One process at a time: an operator's command may run beside the proxy.
+    fn change(&self, change: impl FnOnce(&mut Vec<Entry>)) -> Result<(), LedgerError> {
+        let mut lock = self.path.as_os_str().to_owned();
+        lock.push(".lock");
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(lock);
+        let lock = lock.map_err(self.failed())?;
+        lock.lock().map_err(self.failed())?;
         let mut entries = self.read()?;
-        entries.pop();
+        change(&mut entries);
         self.write(&entries)
     }
 
@@ -81,7 +100,7 @@ impl PinLedger {
     }
 
     /// One line an entry: salt and hash in hexadecimal.
-    fn read(&self) -> Result<Vec<([u8; SALT_LEN], [u8; HASH_LEN])>, LedgerError> {
+    fn read(&self) -> Result<Vec<Entry>, LedgerError> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -89,7 +108,7 @@ impl PinLedger {
         };
         let entry = |line: &str| {
             let (salt, hash) = line.split_once(' ')?;
-            Some((unhex(salt)?, unhex(hash)?))
+            Some(Entry { salt: unhex(salt)?, hash: unhex(hash)? })
         };
         let damaged =
             || io::Error::new(io::ErrorKind::InvalidData, "a line is damaged; delete the file to try again");
@@ -99,9 +118,9 @@ impl PinLedger {
             .map_err(self.failed())
     }
 
-    fn write(&self, entries: &[([u8; SALT_LEN], [u8; HASH_LEN])]) -> Result<(), LedgerError> {
-        let text: String =
-            entries.iter().map(|(salt, hash)| format!("{} {}\n", hex(salt), hex(hash))).collect();
+    fn write(&self, entries: &[Entry]) -> Result<(), LedgerError> {
+        let line = |entry: &Entry| format!("{} {}\n", hex(&entry.salt), hex(&entry.hash));
+        let text: String = entries.iter().map(line).collect();
         replace(&self.path, text.as_bytes()).map_err(self.failed())
     }
 }
@@ -130,7 +149,7 @@ fn hash(token: &TokenInfo, pin: &Secret, salt: &[u8; SALT_LEN]) -> Result<[u8; H
     Ok(out)
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
+fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -171,8 +190,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ledger = PinLedger::new(folder.path().join("pins"));
         let pin = Secret::copy_from(b"2222");
-        ledger.enter(&token("A"), &pin).unwrap();
-        ledger.withdraw().unwrap();
+        let entry = ledger.enter(&token("A"), &pin).unwrap();
+        ledger.withdraw(&entry).unwrap();
         assert!(!ledger.is_refused(&token("A"), &pin).unwrap());
         assert_eq!(fs::read(ledger.path()).unwrap(), b"");
     }

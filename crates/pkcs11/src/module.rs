@@ -2,7 +2,7 @@
 
 use crate::rv::CallError;
 use cryptoki_sys::*;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::atomic::{AtomicIsize, Ordering};
@@ -72,15 +72,20 @@ pub struct Module {
     users: AtomicIsize,
 }
 
-// Modules are called from many threads: they were told so by CKF_OS_LOCKING_OK, or a lock lets one in at a time.
-static MODULES: Mutex<Option<HashMap<PathBuf, Arc<Module>>>> = Mutex::new(None);
+/// A module's place in the list; taken while it loads, which may hang and then holds up no other module.
+type Shelf = Arc<Mutex<Option<Arc<Module>>>>;
+
+static MODULES: Mutex<BTreeMap<PathBuf, Shelf>> = Mutex::new(BTreeMap::new());
 
 impl Module {
     /// The module at `path`, loaded and initialised at the first call. `thread_safe` false lets one call in at a time.
     pub fn load(path: &Path, thread_safe: bool) -> Result<Arc<Module>, ModuleError> {
-        let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
-        let modules = modules.get_or_insert_default();
-        if let Some(module) = modules.get(path) {
+        let shelf = {
+            let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(modules.entry(path.to_owned()).or_default())
+        };
+        let mut shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(module) = &*shelf {
             return match module.lock.is_none() == thread_safe {
                 true => Ok(Arc::clone(module)),
                 false => Err(ModuleError::Threads { path: path.to_owned() }),
@@ -88,7 +93,7 @@ impl Module {
         }
         let module = Arc::new(open(path, thread_safe)?);
         module.initialize().map_err(|source| ModuleError::Initialize { path: path.to_owned(), source })?;
-        modules.insert(path.to_owned(), Arc::clone(&module));
+        *shelf = Some(Arc::clone(&module));
         Ok(module)
     }
 

@@ -42,6 +42,11 @@ pub fn run() -> Result<(), WorkerError> {
     unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)
     };
+    // The host ends this process when its last requests are done; a stop that is told to all processes is the host's to heed.
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        // SAFETY: ignoring a signal runs no handler.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
     let socket = Arc::new(Packets::from_fd(std::io::stdin().as_fd().try_clone_to_owned()?));
     let mut buffer = Zeroizing::new(vec![0; LONGEST]);
     let message = socket.receive(&mut buffer)?;
@@ -92,6 +97,7 @@ fn serve(socket: &Packets, token: Arc<Token>, number: usize) -> ! {
         if socket.send(&out, true).is_err() {
             exit(0);
         }
-        out.zeroize();
+        // Not the whole capacity, which one long message makes large.
+        out.as_mut_slice().zeroize();
     }
 }

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
@@ -24,6 +24,7 @@ pub(crate) struct Process {
 
 struct Link {
     socket: Packets,
+    is_ending: AtomicBool,
     child: Mutex<Child>,
 }
 
@@ -32,11 +33,13 @@ thread_local! {
 }
 
 impl Link {
-    /// Ends the process. It is reaped by the thread that reads from it.
-    fn end(&self) {
+    /// Ends the process, and says whether this was the first time. It is reaped by the thread that reads from it.
+    fn end(&self) -> bool {
+        let is_first = !self.is_ending.swap(true, Ordering::AcqRel);
         self.socket.shut_down();
         // It may have ended already.
         let _ = self.child.lock().unwrap_or_else(PoisonError::into_inner).kill();
+        is_first
     }
 
     /// Waits for the process to be gone, and says how it went.
@@ -71,11 +74,9 @@ impl Process {
         }
     }
 
-    /// A call hangs: the process is killed. The thread that reads from it sees to the rest.
-    pub(super) fn kill(&self) {
-        if let Some(link) = self.link() {
-            link.end();
-        }
+    /// A call hangs: the process is killed; false if it was already. The thread that reads from it sees to the rest.
+    pub(super) fn kill(&self) -> bool {
+        self.link().is_some_and(|link| link.end())
     }
 
     /// Starts a process in place of the one there was, and has it connect.
@@ -89,9 +90,11 @@ impl Process {
             .envs(hsm.settings.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
+            // A terminal's Ctrl-C is for the host, which ends its workers when they are done.
+            .process_group(0)
             .spawn()
             .map_err(lost)?;
-        let link = Arc::new(Link { socket, child: Mutex::new(child) });
+        let link = Arc::new(Link { socket, is_ending: AtomicBool::new(false), child: Mutex::new(child) });
         let result = start(hsm, &link, pin);
         let info = match result {
             Ok(info) => info,
@@ -126,7 +129,8 @@ impl Process {
                 } else {
                     link.socket.send(out, false)
                 };
-                out.zeroize();
+                // Not the whole capacity, which one long message makes large.
+                out.as_mut_slice().zeroize();
                 sent
             });
             match sent {

@@ -16,6 +16,8 @@ const CHECK_TIME: Duration = Duration::from_secs(1);
 /// An HSM out of service is probed after this, twice as long each time, up to the most; each with a random part.
 const PROBE_FIRST: Duration = Duration::from_millis(200);
 const PROBE_MOST: Duration = Duration::from_millis(1600);
+/// The least time from check to check.
+const CHECK_PAUSE: Duration = Duration::from_millis(100);
 /// An HSM that needs longer than this for a check is degraded.
 const SLOW: Duration = Duration::from_millis(150);
 
@@ -63,30 +65,35 @@ impl Health {
 /// Connects, checks and waits, until the fleet is gone. `listed` is called when the keys were listed.
 pub(crate) fn supervise(hsm: &Arc<Hsm>, listed: &dyn Fn()) {
     let mut pause = PROBE_FIRST;
+    let mut failed = false;
     while !hsm.is_stopping() {
+        let began = Instant::now();
         let result = hsm.connect_if_lost().and_then(|()| hsm.check());
         if result.is_ok() {
             listed();
         }
         let until_next = match result {
             Ok(degraded) => {
+                // What degrades it may pass.
+                let until_next = if degraded.is_some() { PROBE_MOST } else { hsm.check_interval };
                 hsm.serves(degraded);
+                failed = false;
                 pause = PROBE_FIRST;
-                hsm.check_interval
+                until_next.min(hsm.check_interval)
             }
             Err(fault) => {
-                hsm.fails(&fault);
+                hsm.fails(&fault, failed);
+                failed = true;
                 let now = jittered(pause);
                 pause = (pause * 2).min(PROBE_MOST);
                 now
             }
         };
         thread::park_timeout(until_next);
-        // Unparked early, an HSM that has just failed isn't asked again at once.
-        if !hsm.is_serving() && !hsm.is_stopping() && until_next == hsm.check_interval {
-            thread::sleep(jittered(PROBE_FIRST));
-        }
+        // However often it is asked for.
+        thread::sleep(CHECK_PAUSE.saturating_sub(began.elapsed()));
     }
+    hsm.end_process();
 }
 
 /// Half of it, and up to as much again.
@@ -178,9 +185,11 @@ impl Hsm {
         self.set_status(status);
     }
 
-    fn fails(&self, fault: &Fault) {
-        // A check that fails over and over may need a fresh connection, whatever the code.
-        self.lost.store(true, Ordering::Release);
+    fn fails(&self, fault: &Fault, again: bool) {
+        // A check that fails over and over may need a fresh connection, whatever the code; one that is late, perhaps not.
+        if again || !matches!(fault, Fault::Timeout | Fault::Queued) {
+            self.lost.store(true, Ordering::Release);
+        }
         if self.serving.load(Ordering::Acquire) {
             self.trip(&fault.to_string());
         } else {

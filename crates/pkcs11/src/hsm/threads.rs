@@ -62,12 +62,13 @@ impl Threads {
             }
         };
         let token = Arc::clone(self.token.get_or_init(|| token));
-        let sessions = hsm.sessions(&info);
+        // The workers stay; what another token would allow is not asked.
+        let started = self.started.load(Ordering::Acquire);
+        let sessions = if started == 0 { hsm.sessions(&info) } else { started };
         hsm.lane.open(sessions);
-        if self.started.swap(sessions, Ordering::AcqRel) == 0 {
-            for place in 0..sessions {
-                start(hsm, Arc::clone(&token), place, 0)?;
-            }
+        for place in started..sessions {
+            start(hsm, Arc::clone(&token), place, hsm.lane.generation(place))?;
+            self.started.store(place + 1, Ordering::Release);
         }
         Ok(Connected { info })
     }

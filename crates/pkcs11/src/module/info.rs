@@ -50,6 +50,10 @@ impl TokenInfo {
     }
 }
 
+/// A key whose dates can't be read isn't used: these are never, and long ago.
+const UNREADABLE_START: u32 = 99_991_231;
+const UNREADABLE_END: u32 = 1;
+
 /// What a secret key says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyAttributes {
@@ -196,7 +200,6 @@ impl Module {
         let (mut encrypt, mut decrypt) = (Field::<1>::new(), Field::<1>::new());
         let (mut sensitive, mut extractable) = (Field::<1>::new(), Field::<1>::new());
         let mut value_len = Field::<{ size_of::<CK_ULONG>() }>::new();
-        let (mut start, mut end) = (Field::<8>::new(), Field::<8>::new());
         let mut template = [
             label.attribute(CKA_LABEL),
             encrypt.attribute(CKA_ENCRYPT),
@@ -204,8 +207,6 @@ impl Module {
             sensitive.attribute(CKA_SENSITIVE),
             extractable.attribute(CKA_EXTRACTABLE),
             value_len.attribute(CKA_VALUE_LEN),
-            start.attribute(CKA_START_DATE),
-            end.attribute(CKA_END_DATE),
         ];
         match self.attributes(session, key, &mut template) {
             // The others are filled all the same (PKCS#11, C_GetAttributeValue).
@@ -216,18 +217,39 @@ impl Module {
                 ) => {}
             result => result?,
         }
-        let lens = template.map(|attribute| filled(&attribute, 256));
+        let label_len = filled(&template[0], 256);
         let set = |field: &Field<1>| field.bytes[0] != 0;
         Ok(KeyAttributes {
-            label: text(&label.bytes[..lens[0]]),
+            label: text(&label.bytes[..label_len]),
             encrypt: set(&encrypt),
             decrypt: set(&decrypt),
             sensitive: set(&sensitive),
             extractable: set(&extractable),
             value_len: CK_ULONG::from_ne_bytes(value_len.bytes),
-            start_date: date(&start.bytes[..lens[6].min(8)]),
-            end_date: date(&end.bytes[..lens[7].min(8)]),
+            start_date: self.date(session, key, CKA_START_DATE)?.unwrap_or(UNREADABLE_START),
+            end_date: self.date(session, key, CKA_END_DATE)?.unwrap_or(UNREADABLE_END),
         })
+    }
+
+    /// A date; 0 where the key has none, none where the module can't read it.
+    fn date(
+        &self,
+        session: SessionHandle,
+        key: ObjectHandle,
+        kind: CK_ATTRIBUTE_TYPE,
+    ) -> Result<Option<u32>, CallError> {
+        let mut field = Field::<8>::new();
+        let mut template = [field.attribute(kind)];
+        match self.attributes(session, key, &mut template) {
+            Ok(()) => {
+                let len = filled(&template[0], 8);
+                Ok(Some(date(&field.bytes[..len])))
+            }
+            Err(error) if error.code == CKR_ATTRIBUTE_TYPE_INVALID => Ok(Some(0)),
+            // SoftHSM2 2.6 says so for every date of a private object.
+            Err(error) if matches!(error.code, CKR_GENERAL_ERROR | CKR_ATTRIBUTE_SENSITIVE) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes an AES-256 key on the token: private, sensitive, never extractable, of no other use than the given.

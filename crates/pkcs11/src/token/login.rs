@@ -30,13 +30,15 @@ impl Token {
                 self.ledger.path().display()
             )));
         }
-        self.ledger.enter(info, pin).map_err(ledger)?;
+        let entry = self.ledger.enter(info, pin).map_err(ledger)?;
         match self.module.login(session, pin) {
-            Ok(()) => self.ledger.withdraw().map_err(ledger),
-            Err(error) if error.code == CKR_USER_ALREADY_LOGGED_IN => self.ledger.withdraw().map_err(ledger),
+            Ok(()) => self.ledger.withdraw(&entry).map_err(ledger),
+            Err(error) if error.code == CKR_USER_ALREADY_LOGGED_IN => {
+                self.ledger.withdraw(&entry).map_err(ledger)
+            }
             Err(error) => {
                 if !judges_pin(error.code) {
-                    self.ledger.withdraw().map_err(ledger)?;
+                    self.ledger.withdraw(&entry).map_err(ledger)?;
                 }
                 Err(Fault::Call(error))
             }

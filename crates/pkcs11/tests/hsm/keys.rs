@@ -70,12 +70,18 @@ fn usage_and_dates_come_from_the_keys_attributes() {
     token.create_key_with("encrypts", &[Attribute::Decrypt(false)]);
     token.create_key_with("decrypts", &[Attribute::Encrypt(false)]);
     let date = |year: &str| cryptoki::types::Date::new_from_str_slice(year, "01", "01").unwrap();
-    token.create_key_with("over", &[Attribute::EndDate(date("2001"))]);
-    token.create_key_with("not-yet", &[Attribute::StartDate(date("2999"))]);
-    token.create_key_with("now", &[Attribute::StartDate(date("2001")), Attribute::EndDate(date("2999"))]);
+    let public = Attribute::Private(false);
+    token.create_key_with("over", &[public.clone(), Attribute::EndDate(date("2001"))]);
+    // SoftHSM2 can't read the dates of a private key.
+    token.create_key_with("unreadable", &[Attribute::EndDate(date("2999"))]);
+    token.create_key_with("not-yet", &[public.clone(), Attribute::StartDate(date("2999"))]);
+    token.create_key_with(
+        "now",
+        &[public, Attribute::StartDate(date("2001")), Attribute::EndDate(date("2999"))],
+    );
     token.create_key_with("short", &[Attribute::ValueLen(16.into())]);
     let rig = Rig::start(vec![part], Isolation::Process, |_, settings| {
-        let keys = ["encrypts", "decrypts", "over", "not-yet", "now", "short", "demo"];
+        let keys = ["encrypts", "decrypts", "over", "not-yet", "now", "short", "demo", "unreadable"];
         let mut keys: BTreeMap<_, _> =
             keys.iter().map(|key| ((*key).to_owned(), KeySettings::default())).collect();
         keys.insert(
@@ -102,7 +108,7 @@ fn usage_and_dates_come_from_the_keys_attributes() {
     assert!(matches!(encrypt(fleet, "decrypts"), Err(Error::Usage)));
     let of_encrypts = eventually(|| encrypt(fleet, "encrypts"));
     assert!(matches!(decrypt(fleet, "encrypts", &of_encrypts), Err(Error::Usage)));
-    for key in ["over", "not-yet", "off"] {
+    for key in ["over", "not-yet", "off", "unreadable"] {
         assert!(matches!(encrypt(fleet, key), Err(Error::Disabled)), "{key}");
         assert!(matches!(decrypt(fleet, key, &made), Err(Error::Disabled)), "{key}");
     }

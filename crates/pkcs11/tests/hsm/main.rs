@@ -1,5 +1,7 @@
 //! HSMs as a fleet uses them: real tokens behind a module that fails on command. In threads and in worker processes.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
 mod faults;
 mod fleet;
 mod forms;
