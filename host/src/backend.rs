@@ -88,6 +88,9 @@ pub enum BackendError {
     /// The key is disabled.
     #[error("the key is disabled")]
     Disabled,
+    /// No key manager lets anybody in.
+    #[error("the key store is locked: {0}")]
+    Locked(String),
     /// Ciphertext, IV, tag, metadata or AAD are not what was made.
     #[error("the ciphertext or what belongs to it is altered")]
     InvalidCiphertext,
@@ -119,6 +122,10 @@ impl From<BackendError> for Refusal {
             }
             BackendError::Disabled => {
                 Refusal::new(ErrorName::InvalidState, "the key is disabled; enable it in the key manager")
+            }
+            BackendError::Locked(why) => {
+                tracing::error!(%why, "the key store is locked");
+                Refusal::new(ErrorName::InvalidState, "the key store is locked; unlock its key managers")
             }
             BackendError::InvalidCiphertext => Refusal::new(
                 ErrorName::InvalidCiphertext,

@@ -26,9 +26,10 @@ pub use components::{ComponentFile, Components, Sha256Digest};
 pub use holdfast_keystore::KeyStoreName;
 pub use hsm::{Hsm, HsmKeys};
 pub use key_store::{InvalidName, KeyStore, Policy, RateLimit, Region, UriPathPrefix};
-pub use keystore::{Keystore, SealSource};
+pub use hsm::pin_folder;
+pub use keystore::{Keystore, SEAL_KEY, SealSource};
 pub use reader::Problem;
-pub use seal::SealSourceError;
+pub use seal::{HsmSeal, SealSourceError};
 pub use secret::{PinSource, SecretError};
 pub use server::{Limits, Server, TlsFiles, Transport};
 
@@ -112,18 +113,20 @@ impl Config {
 
     fn read(reader: &Reader<'_>, root: Section<'_>) -> Option<Self> {
         let server = root.need_section("server").and_then(server::read);
-        let keystore = root.need_section("keystore").and_then(keystore::read);
+        let hsms = hsm::read_all(root.get("hsm"));
+        let known = hsms.as_deref().unwrap_or_default();
+        let keystore = root.need_section("keystore").and_then(|section| keystore::read(section, known));
         let audit = root.need_section("audit").and_then(audit::read);
         let metrics = root.section("metrics").map(audit::read_metrics);
         let components = root.need_section("components").and_then(components::read);
-        let hsms = hsm::read_all(root.get("hsm"));
-        let known = hsms.as_deref().unwrap_or_default();
         let key_stores = root.need("key_store").and_then(|entry| key_store::read_all(entry, known));
         root.finish();
+        let (keystore, key_stores) = (keystore?, key_stores?);
+        let file = reader.file().to_owned();
         Some(Self {
-            file: reader.file().to_owned(),
+            keystore: keystore.with_folders(&file, &key_stores),
+            file,
             server: server?,
-            keystore: keystore?,
             audit: audit?,
             metrics: match metrics {
                 None => None,
@@ -131,7 +134,7 @@ impl Config {
             },
             components: components?,
             hsms: hsms?,
-            key_stores: key_stores?,
+            key_stores,
             warnings: Vec::new(),
             places: Places::new(),
         })

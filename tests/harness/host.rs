@@ -85,6 +85,14 @@ impl Host {
         (self.child, self.address) = spawn(&self.home, &self.environment);
     }
 
+    /// The same by SIGKILL.
+    #[track_caller]
+    pub fn kill_and_restart(&mut self) {
+        self.signal(Signal::KILL);
+        self.wait();
+        (self.child, self.address) = spawn(&self.home, &self.environment);
+    }
+
     /// `http://127.0.0.1:PORT` or `https://localhost:PORT`.
     pub fn url(&self) -> String {
         format!("{}://{}", if self.tls { "https" } else { "http" }, self.authority())

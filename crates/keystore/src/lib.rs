@@ -2,7 +2,7 @@
 //!
 //! - [`Contents`] is what a keystore holds: [`Key`]s and [`Credential`]s by key store. Its changes are plain method
 //!   calls in memory.
-//! - A [`Seal`] (a passphrase, a key file, a systemd credential) closes the contents into bytes and opens them:
+//! - A [`Seal`] (a passphrase, a key file, a systemd credential, a key in an HSM) closes the contents into bytes and opens them:
 //!   [`sealed::seal`] and [`sealed::open`], without files, clock or randomness of their own, so that they work on wasm32.
 //! - [`KeystoreFile`] keeps the sealed bytes in a file that survives a kill at any instant (not on wasm32).
 //!
@@ -32,5 +32,5 @@ pub use name::{AccessKeyId, KeyId, KeyStoreName, NameError, SecretAccessKey};
 #[cfg(not(target_arch = "wasm32"))]
 pub use random::SystemRandom;
 pub use random::{Random, RandomError};
-pub use seal::{PassphraseCost, Seal, SealError, SealKind};
+pub use seal::{HsmKey, HsmKeyError, PassphraseCost, Seal, SealError, SealKind};
 pub use sealed::{Anchor, Info, KeystoreId, OpenError, Opened, Refusal};

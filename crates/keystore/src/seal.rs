@@ -13,6 +13,10 @@ use crate::crypto::KEY_LEN;
 use crate::random::{Random, RandomError};
 use crate::sealed::KeystoreId;
 
+mod hsm;
+
+pub use hsm::{HsmKey, HsmKeyError};
+
 const SALT_LEN: usize = 16;
 const PASSPHRASE_PARAMS_LEN: usize = SALT_LEN + 3 * 4;
 
@@ -26,7 +30,7 @@ pub enum SealKind {
     KeyFile = 2,
     /// The same 32 bytes, handed over by systemd in `$CREDENTIALS_DIRECTORY`.
     SystemdCredential = 3,
-    /// A key in an HSM. The number is reserved.
+    /// 32 random bytes, wrapped by a key in an HSM.
     Hsm = 4,
 }
 
@@ -66,9 +70,9 @@ pub enum SealError {
         /// What the caller has.
         given: SealKind,
     },
-    /// This version has no HSM seals.
-    #[error("the keystore is sealed by an HSM key, which this version can't open")]
-    HsmUnsupported,
+    /// The HSM's key doesn't wrap or unwrap.
+    #[error(transparent)]
+    Hsm(#[from] HsmKeyError),
     /// Argon2id failed.
     #[error("Argon2id failed: {0}; is there enough memory?")]
     Argon2(argon2::Error),
@@ -124,7 +128,7 @@ pub enum SealParams {
     KeyFile,
     /// Nothing more.
     SystemdCredential,
-    /// Reserved, unread.
+    /// What the HSM's key needs to unwrap the root. Its form is the caller's.
     Hsm(Vec<u8>),
 }
 
@@ -171,15 +175,20 @@ impl SealParams {
 
 /// What an operator seals and opens a keystore with.
 ///
-/// The key that Argon2id gives for a passphrase is kept (locked in memory), so that a file can be read and written again
-/// without another derivation for as long as its salt and cost stay the same.
+/// The root that Argon2id gives for a passphrase, or that an HSM unwrapped, is kept (locked in memory), so that a file can be
+/// read and written again without another derivation, or without the HSM, for as long as its parameters stay the same.
 pub struct Seal {
-    kind: SealKind,
-    /// The passphrase, or the 32 bytes.
-    secret: Secret,
-    /// For new salts.
-    cost: PassphraseCost,
+    source: Source,
     derived: Mutex<Option<(SealParams, Secret)>>,
+}
+
+/// Where the root comes from.
+enum Source {
+    /// The cost is for new salts.
+    Passphrase(Secret, PassphraseCost),
+    /// The root itself.
+    Bytes(SealKind, Secret),
+    Hsm(Box<dyn HsmKey>),
 }
 
 impl Seal {
@@ -193,12 +202,7 @@ impl Seal {
         if passphrase.is_empty() {
             return Err(SealError::EmptyPassphrase);
         }
-        Ok(Seal {
-            kind: SealKind::Passphrase,
-            secret: passphrase,
-            cost: cost.check()?,
-            derived: Mutex::default(),
-        })
+        Ok(Seal::of(Source::Passphrase(passphrase, cost.check()?)))
     }
 
     /// The content of a key file: exactly 32 bytes, or 64 hexadecimal digits, which an end of line may follow. The
@@ -211,6 +215,15 @@ impl Seal {
     /// file sealed, and the other way round.
     pub fn systemd_credential(content: &[u8]) -> Result<Seal, SealError> {
         Seal::key_bytes(SealKind::SystemdCredential, content)
+    }
+
+    /// A key in an HSM. It is asked when a root has to be wrapped or unwrapped.
+    pub fn hsm(key: Box<dyn HsmKey>) -> Seal {
+        Seal::of(Source::Hsm(key))
+    }
+
+    fn of(source: Source) -> Seal {
+        Seal { source, derived: Mutex::default() }
     }
 
     /// A new key file's content: 64 hexadecimal digits and an end of line.
@@ -250,23 +263,32 @@ impl Seal {
                 })?
             }
         };
-        Ok(Seal { kind, secret, cost: PassphraseCost::RECOMMENDED, derived: Mutex::default() })
+        Ok(Seal::of(Source::Bytes(kind, secret)))
     }
 
     /// The kind.
     pub fn kind(&self) -> SealKind {
-        self.kind
+        match &self.source {
+            Source::Passphrase(..) => SealKind::Passphrase,
+            Source::Bytes(kind, _) => *kind,
+            Source::Hsm(_) => SealKind::Hsm,
+        }
     }
 
-    /// Parameters for sealing anew: a new salt where there is one.
+    /// Parameters for sealing anew: a new salt, or a new root that the HSM wraps, where there is one.
     pub fn new_params(&self, random: &mut (impl Random + ?Sized)) -> Result<SealParams, SealError> {
-        Ok(match self.kind {
-            SealKind::Passphrase => {
-                SealParams::Passphrase { salt: crate::random::array(random)?, cost: self.cost }
+        Ok(match &self.source {
+            Source::Passphrase(_, cost) => {
+                SealParams::Passphrase { salt: crate::random::array(random)?, cost: *cost }
             }
-            SealKind::KeyFile => SealParams::KeyFile,
-            SealKind::SystemdCredential => SealParams::SystemdCredential,
-            SealKind::Hsm => return Err(SealError::HsmUnsupported),
+            Source::Bytes(SealKind::SystemdCredential, _) => SealParams::SystemdCredential,
+            Source::Bytes(..) => SealParams::KeyFile,
+            Source::Hsm(key) => {
+                let root = Secret::try_with_len(KEY_LEN, |root| random.fill(root))?;
+                let params = SealParams::Hsm(hsm::wrap(key.as_ref(), &root)?);
+                *self.derived.lock().unwrap_or_else(PoisonError::into_inner) = Some((params.clone(), root));
+                params
+            }
         })
     }
 
@@ -289,29 +311,38 @@ impl Seal {
     }
 
     fn root(&self, params: &SealParams) -> Result<Secret, SealError> {
-        match params {
-            SealParams::Hsm(_) => Err(SealError::HsmUnsupported),
-            SealParams::Passphrase { salt, cost } if self.kind == SealKind::Passphrase => {
-                // Held during the derivation, so that several readers don't repeat it.
-                let mut derived = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some((_, root)) = derived.as_ref().filter(|(known, _)| known == params) {
-                    return Ok(root.clone());
-                }
-                let root = argon2id(&self.secret, salt, *cost)?;
-                *derived = Some((params.clone(), root.clone()));
-                Ok(root)
+        match (params, &self.source) {
+            (SealParams::Passphrase { salt, cost }, Source::Passphrase(passphrase, _)) => {
+                self.derived(params, || argon2id(passphrase, salt, *cost))
             }
-            SealParams::KeyFile | SealParams::SystemdCredential if self.kind != SealKind::Passphrase => {
-                Ok(self.secret.clone())
+            (SealParams::Hsm(wrapped), Source::Hsm(key)) => {
+                self.derived(params, || Ok(hsm::unwrap(key.as_ref(), wrapped)?))
             }
-            _ => Err(SealError::OtherKind { sealed_by: params.kind(), given: self.kind }),
+            (SealParams::KeyFile | SealParams::SystemdCredential, Source::Bytes(_, root)) => Ok(root.clone()),
+            _ => Err(SealError::OtherKind { sealed_by: params.kind(), given: self.kind() }),
         }
+    }
+
+    /// What was derived last, where the parameters are still the same.
+    fn derived(
+        &self,
+        params: &SealParams,
+        derive: impl FnOnce() -> Result<Secret, SealError>,
+    ) -> Result<Secret, SealError> {
+        // Held during the derivation, so that several readers don't repeat it.
+        let mut derived = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, root)) = derived.as_ref().filter(|(known, _)| known == params) {
+            return Ok(root.clone());
+        }
+        let root = derive()?;
+        *derived = Some((params.clone(), root.clone()));
+        Ok(root)
     }
 }
 
 impl fmt::Debug for Seal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seal").field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("Seal").field("kind", &self.kind()).finish_non_exhaustive()
     }
 }
 

@@ -204,7 +204,7 @@ pub fn seal(
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&FORMAT.to_be_bytes());
     bytes.push(label.params.kind() as u8);
-    // Neither cast cuts anything off: parameters have 28 bytes at most, and the contents were measured above.
+    // Neither cast cuts anything off: parameters have 255 bytes at most, and the contents were measured above.
     bytes.push(params.len() as u8);
     bytes.extend_from_slice(&params);
     bytes.extend_from_slice(&label.id.0);

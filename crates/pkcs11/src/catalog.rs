@@ -93,6 +93,12 @@ pub(crate) fn split_label(label: &str) -> (&str, u32) {
     version.unwrap_or((label, 1))
 }
 
+/// Whether a label is, in any version, one that requests can't name.
+fn is_hidden(label: &str, hidden: &[String]) -> bool {
+    let (name, _) = split_label(label);
+    hidden.iter().any(|hidden| hidden == label || hidden == name)
+}
+
 /// The label of a version.
 pub(crate) fn label_of(name: &str, version: u32) -> String {
     if version == 1 { name.to_owned() } else { format!("{name}#{version}") }
@@ -116,7 +122,7 @@ impl Catalog {
         for (index, listing) in listings.iter().enumerate() {
             let Some(listing) = listing else { continue };
             known |= 1 << index;
-            for key in listing.iter().filter(|key| !hidden.contains(&key.label)) {
+            for key in listing.iter().filter(|key| !is_hidden(&key.label, hidden)) {
                 let (on, merged) = by_label.entry(&key.label).or_insert_with(|| (0, key.clone()));
                 *on |= 1 << index;
                 // What one HSM forbids is forbidden: the key is the same.
@@ -199,6 +205,12 @@ mod tests {
             assert_eq!(split_label(odd), (odd, 1), "{odd}");
         }
         assert_eq!((label_of("a", 1), label_of("a", 7)), ("a".into(), "a#7".into()));
+    }
+
+    #[test]
+    fn what_is_hidden_is_hidden_in_all_its_versions() {
+        let catalog = build(&[Some(vec![key("health"), key("health#2"), key("a")])], None);
+        assert_eq!(catalog.keys.keys().collect::<Vec<_>>(), ["a"]);
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub enum Error {
     /// No HSM can serve: 503.
     #[error("no HSM can serve: {0}")]
     Unavailable(String),
+    /// The user's PIN is locked on every HSM: 400 InvalidStateException.
+    #[error("the user's PIN is locked on every HSM; the security officer has to set a new one")]
+    Locked,
     /// An HSM failed, or gave what can't be right: 500.
     #[error("{0}")]
     Failed(String),

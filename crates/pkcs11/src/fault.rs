@@ -47,6 +47,9 @@ pub enum Fault {
     /// The token can't be used.
     #[error("{0}")]
     Token(String),
+    /// The user's PIN is locked, so no PIN is tried.
+    #[error("the user's PIN is locked; the security officer has to set a new one")]
+    Locked,
 }
 
 impl From<GcmError> for Fault {
@@ -93,13 +96,23 @@ impl Fault {
             | Fault::Queued
             | Fault::TooLong => Breaker::Keep,
             Fault::Timeout | Fault::Form(_) => Breaker::Count,
-            Fault::ZeroIv | Fault::RepeatedIv | Fault::Lost(_) | Fault::Token(_) => Breaker::Open,
+            Fault::ZeroIv | Fault::RepeatedIv | Fault::Lost(_) | Fault::Token(_) | Fault::Locked => {
+                Breaker::Open
+            }
         }
     }
 
     /// Whether the token has to be looked for again.
     pub(crate) fn loses_token(&self) -> bool {
-        matches!(self, Fault::Lost(_) | Fault::Token(_)) || self.repair() == Repair::Token
+        matches!(self, Fault::Lost(_) | Fault::Token(_) | Fault::Locked) || self.repair() == Repair::Token
+    }
+
+    /// Whether it is that the user's PIN is locked.
+    pub(crate) fn is_locked(&self) -> bool {
+        match self {
+            Fault::Call(error) => error.code == cryptoki_sys::CKR_PIN_LOCKED,
+            fault => *fault == Fault::Locked,
+        }
     }
 
     /// What the caller is told.
@@ -107,9 +120,12 @@ impl Fault {
         match self {
             Fault::Call(error) => error.reaction().meaning,
             Fault::Altered(_) => Meaning::Altered,
-            Fault::Lost(_) | Fault::Token(_) | Fault::Timeout | Fault::Queued | Fault::Busy => {
-                Meaning::Unavailable
-            }
+            Fault::Lost(_)
+            | Fault::Token(_)
+            | Fault::Locked
+            | Fault::Timeout
+            | Fault::Queued
+            | Fault::Busy => Meaning::Unavailable,
             Fault::TooLong => Meaning::TooLong,
             _ => Meaning::Failed,
         }

@@ -87,13 +87,15 @@ impl Fleet {
                 return Err(StartError::Range(hsm.name.clone()));
             }
         }
-        let path = settings.state_folder.clone();
-        std::fs::create_dir_all(&path).map_err(|source| StartError::Folder { path, source })?;
+        for path in [&settings.state_folder, &settings.pin_folder] {
+            std::fs::create_dir_all(path)
+                .map_err(|source| StartError::Folder { path: path.clone(), source })?;
+        }
         let uses =
             Uses::open(settings.state_folder.join("uses"), settings.warn_after, settings.refuse_after)?;
         let watch = Arc::new(Watch::default());
         let hsm = |hsm: &HsmSettings| {
-            let ledger = ledger_path(&settings.state_folder, &hsm.name);
+            let ledger = ledger_path(&settings.pin_folder, &hsm.name);
             Hsm::new(
                 hsm.clone(),
                 ledger,
@@ -217,7 +219,8 @@ impl Inner {
     /// After a listing: the catalog of keys, and use counts for new versions.
     fn refresh(&self) {
         let listings: Vec<_> = self.hsms.iter().map(|hsm| hsm.keys()).collect();
-        let hidden: Vec<_> = self.settings.hsms.iter().filter_map(|hsm| hsm.test_key.clone()).collect();
+        let test_keys = self.settings.hsms.iter().filter_map(|hsm| hsm.test_key.clone());
+        let hidden: Vec<_> = test_keys.chain(self.settings.hidden.iter().cloned()).collect();
         let catalog = Catalog::build(&listings, self.settings.keys.as_ref(), &hidden, &self.uses);
         self.reserve();
         *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
@@ -309,6 +312,9 @@ impl Inner {
     }
 
     fn unavailable(&self) -> Error {
+        if self.hsms.iter().all(|hsm| hsm.is_locked()) {
+            return Error::Locked;
+        }
         let why = self.hsms.iter().map(|hsm| {
             let health = hsm.health();
             match health.status {

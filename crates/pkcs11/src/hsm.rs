@@ -44,6 +44,8 @@ pub(crate) struct Hsm {
     /// Whether requests go to it.
     serving: AtomicBool,
     failures: AtomicU32,
+    /// Whether the user's PIN is locked.
+    locked: AtomicBool,
     /// Whether the token has to be looked for again.
     lost: AtomicBool,
     stopping: AtomicBool,
@@ -79,6 +81,7 @@ impl Hsm {
             ledger,
             serving: AtomicBool::new(false),
             failures: AtomicU32::new(0),
+            locked: AtomicBool::new(false),
             lost: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
             health: Mutex::new(Health::unchecked(&settings.name)),
@@ -103,6 +106,10 @@ impl Hsm {
 
     pub(crate) fn is_serving(&self) -> bool {
         self.serving.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_locked(&self) -> bool {
+        self.locked.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

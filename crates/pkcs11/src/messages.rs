@@ -192,6 +192,7 @@ fn write_fault(out: &mut Writer, fault: &Fault) {
         Fault::AmbiguousLabel => (4, ""),
         Fault::Lost(text) => (5, text.as_str()),
         Fault::Token(text) => (6, text.as_str()),
+        Fault::Locked => (7, ""),
         // These are found in the host only.
         Fault::ZeroIv | Fault::RepeatedIv | Fault::Busy | Fault::Queued | Fault::Timeout | Fault::TooLong => {
             (5, "no answer")
@@ -215,6 +216,7 @@ fn read_fault(reader: &mut Reader<'_>) -> Result<Fault, Malformed> {
         4 => Fault::AmbiguousLabel,
         5 => Fault::Lost(text),
         6 => Fault::Token(text),
+        7 => Fault::Locked,
         _ => return Err(Malformed),
     })
 }
@@ -269,6 +271,7 @@ mod tests {
             Fault::AmbiguousLabel,
             Fault::Lost("gone".into()),
             Fault::Token("absent".into()),
+            Fault::Locked,
         ];
         for fault in ends {
             encode_end(&mut message, (1, 2), &Err(fault.clone()));

@@ -121,8 +121,12 @@ pub struct FleetSettings {
     pub hsms: Vec<HsmSettings>,
     /// The keys by id; none for every AES-256 key whose label is a key id.
     pub keys: Option<BTreeMap<String, KeySettings>>,
-    /// Where use counts and PIN attempts are kept, across restarts.
+    /// Labels that requests can't name, in any version, besides those of the test keys.
+    pub hidden: Vec<String>,
+    /// Where use counts are kept, across restarts.
     pub state_folder: PathBuf,
+    /// Where refused PINs are kept, across restarts: the same for all that log in to the same HSM.
+    pub pin_folder: PathBuf,
     /// How worker processes are started.
     pub worker: WorkerCommand,
     /// Whether ciphertexts of AWS's sample proxy are decrypted as well.
@@ -140,10 +144,13 @@ pub struct FleetSettings {
 impl FleetSettings {
     /// The usual settings.
     pub fn new(hsms: Vec<HsmSettings>, state_folder: impl Into<PathBuf>) -> FleetSettings {
+        let state_folder = state_folder.into();
         FleetSettings {
             hsms,
             keys: None,
-            state_folder: state_folder.into(),
+            hidden: Vec::new(),
+            pin_folder: state_folder.clone(),
+            state_folder,
             worker: WorkerCommand::own(&["hsm-worker"]),
             accept_aws_sample_proxy: false,
             attempt_time: Duration::from_millis(60),

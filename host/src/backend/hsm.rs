@@ -29,6 +29,7 @@ impl From<Error> for BackendError {
             Error::KeyNotFound => BackendError::KeyNotFound,
             Error::Usage => BackendError::Usage,
             Error::Disabled => BackendError::Disabled,
+            Error::Locked => BackendError::Locked(error.to_string()),
             Error::InvalidCiphertext => BackendError::InvalidCiphertext,
             Error::TooLong => BackendError::TooLong(error.to_string()),
             Error::Busy => BackendError::Busy,

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{CommandError, Output};
 use crate::cli::ConfigFile;
-use crate::config::{Config, Hsm, KeyStore};
+use crate::config::{self, Config, Hsm, KeyStore};
 
 /// `holdfast hsm`.
 #[derive(Debug, Args)]
@@ -211,7 +211,7 @@ pub(super) fn rotate(config: &Config, store: &KeyStore, key: &str) -> Result<u32
     Ok(console(config, choose(config, Some(name))?)?.rotate(key)?)
 }
 
-fn choose<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a Hsm, HsmCommandError> {
+pub(super) fn choose<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a Hsm, HsmCommandError> {
     let known = || config.hsms.iter().map(|hsm| hsm.name.as_str()).collect::<Vec<_>>().join(", ");
     let file = || config.file.display().to_string();
     match (name, config.hsms.as_slice()) {
@@ -227,12 +227,7 @@ fn choose<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a Hsm, HsmComm
 fn console(config: &Config, hsm: &Hsm) -> Result<Console, AdminError> {
     set_environment(hsm);
     // Where the host remembers PINs that this HSM refused, so that neither tries them again.
-    let state = config.key_stores.iter().find_map(|store| {
-        let keys = store.hsm.as_ref()?;
-        keys.hsms.contains(&hsm.name).then(|| config.fleet(store, keys).state_folder)
-    });
-    let folder = config.file.parent().unwrap_or(Path::new(""));
-    let state = state.unwrap_or_else(|| folder.join("hsm-state"));
+    let state = config::pin_folder(&config.file, &config.key_stores, &hsm.name);
     std::fs::create_dir_all(&state)
         .map_err(|error| AdminError::Token(format!("{} can't be made: {error}", state.display())))?;
     Console::open(&hsm.settings(), &state)

@@ -10,7 +10,7 @@ use holdfast_keystore::{KeystoreFile, Seal, SystemRandom};
 use super::new_file::{self, Mode};
 use super::{CommandError, Output};
 use crate::cli::ConfigFile;
-use crate::config::{Config, SealSource};
+use crate::config::{self, Config, HsmSeal, SEAL_KEY, SealSource};
 
 /// `holdfast keystore`.
 #[derive(Debug, Args)]
@@ -18,7 +18,8 @@ use crate::config::{Config, SealSource};
 Examples:
   holdfast keystore verify
   holdfast keystore backup keystore-2026-03-01.holdfast
-  holdfast keystore reseal --key-file /etc/holdfast/new.seal")]
+  holdfast keystore reseal --key-file /etc/holdfast/new.seal
+  holdfast keystore reseal --hsm hsm-1 --hsm-key holdfast-seal")]
 pub struct Arguments {
     #[command(flatten)]
     config: ConfigFile,
@@ -60,7 +61,7 @@ enum Action {
         #[command(flatten)]
         seal: BackupSeal,
     },
-    /// Seal the file with another key file, passphrase or systemd credential. Backups keep their seal.
+    /// Seal the file with another key file, passphrase, systemd credential or HSM's key. Backups keep their seal.
     Reseal {
         #[command(flatten)]
         seal: NewSeal,
@@ -83,6 +84,12 @@ struct NewSeal {
     /// The systemd credential that holds the new key
     #[arg(long, value_name = "NAME", group = "seal")]
     systemd_credential: Option<String>,
+    /// The HSM, by its name in the configuration, whose key seals
+    #[arg(long, value_name = "NAME", group = "seal")]
+    hsm: Option<String>,
+    /// The label of the HSM's key
+    #[arg(long, value_name = "LABEL", requires = "hsm", default_value = SEAL_KEY)]
+    hsm_key: String,
 }
 
 /// What a backup was sealed with, where that isn't the configuration's seal.
@@ -138,7 +145,7 @@ pub fn run(arguments: Arguments, output: &mut Output) -> Result<(), CommandError
         }
         Action::Reseal { seal: new } => {
             let old = seal()?;
-            let (new, line) = new.read()?;
+            let (new, line) = new.read(&config)?;
             let info = file.reseal(&old, &new)?;
             output.line(format_args!("Sealed {shown} anew, generation {}.", info.generation))?;
             output.line(format_args!(
@@ -162,7 +169,15 @@ impl BackupSeal {
 
 impl NewSeal {
     /// The seal, and how it is written in a configuration.
-    fn read(self) -> Result<(Seal, String), CommandError> {
+    fn read(self, config: &Config) -> Result<(Seal, String), CommandError> {
+        if let Some(name) = self.hsm {
+            let hsm = super::hsm::choose(config, Some(&name))?.clone();
+            let pin_folder = config::pin_folder(&config.file, &config.key_stores, &name);
+            let quoted = |text: &str| toml::Value::String(text.to_owned());
+            let line = format!("{{ hsm = {}, hsm_key = {} }}", quoted(&name), quoted(&self.hsm_key));
+            let seal = HsmSeal { pin_folder, ..HsmSeal::new(hsm, self.hsm_key) };
+            return Ok((SealSource::Hsm(Box::new(seal)).read()?, line));
+        }
         let (field, value, source) = match (self.key_file, self.passphrase_file, self.passphrase_env) {
             (Some(file), _, _) => {
                 make_if_missing(&file)?;

@@ -13,10 +13,10 @@ use super::keystore::{credential, variable};
 use super::reader::{Entry, Section};
 use super::secret::{PinSource, pin_source};
 use super::units;
-use super::{Config, KeyStore};
+use super::{Config, KeyStore, SealSource};
 
 /// One `[[hsm]]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Hsm {
     /// What it is called in `[[key_store]]`, in the audit log and in health.
     pub name: String,
@@ -78,16 +78,37 @@ impl Config {
     /// The fleet of a key store whose keys are in HSMs.
     pub fn fleet(&self, store: &KeyStore, keys: &HsmKeys) -> FleetSettings {
         let hsms = keys.hsms.iter().filter_map(|name| self.hsms.iter().find(|hsm| hsm.name == *name));
-        let state = keys.state.clone().unwrap_or_else(|| {
-            let folder = self.file.parent().unwrap_or(Path::new(""));
-            folder.join("hsm-state").join(store.name.as_str())
-        });
+        // Requests must not reach the key that seals the keystore, which may be on the same token.
+        let hidden = match &self.keystore.seal {
+            SealSource::Hsm(seal) => vec![seal.key.clone()],
+            _ => Vec::new(),
+        };
         FleetSettings {
             keys: keys.keys.clone(),
+            hidden,
             accept_aws_sample_proxy: keys.accept_aws_sample_proxy,
-            ..FleetSettings::new(hsms.map(Hsm::settings).collect(), state)
+            ..FleetSettings::new(hsms.map(Hsm::settings).collect(), state_folder(&self.file, store, keys))
         }
     }
+}
+
+/// Where use counts and refused PINs of a key store are kept.
+fn state_folder(file: &Path, store: &KeyStore, keys: &HsmKeys) -> PathBuf {
+    keys.state.clone().unwrap_or_else(|| state_beside(file).join(store.name.as_str()))
+}
+
+/// `hsm-state`, in the configuration's folder.
+fn state_beside(file: &Path) -> PathBuf {
+    file.parent().unwrap_or(Path::new("")).join("hsm-state")
+}
+
+/// Where refused PINs of an HSM are kept: with the key store that it serves, so that whoever logs in knows of them.
+pub fn pin_folder(file: &Path, stores: &[KeyStore], hsm: &str) -> PathBuf {
+    let using = stores.iter().find_map(|store| {
+        let keys = store.hsm.as_ref()?;
+        keys.hsms.iter().any(|name| name == hsm).then(|| state_folder(file, store, keys))
+    });
+    using.unwrap_or_else(|| state_beside(file))
 }
 
 /// Most HSMs of a key store: GetHealthStatus lists ten at most.

@@ -1,8 +1,11 @@
 //! `[keystore]`: the sealed file and what opens it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::KeyStore;
+use super::hsm::{self, Hsm};
 use super::reader::Section;
+use super::seal::HsmSeal;
 
 /// `[keystore]`.
 #[derive(Clone, Debug)]
@@ -11,6 +14,16 @@ pub struct Keystore {
     pub path: PathBuf,
     /// Where the secret that opens it comes from.
     pub seal: SealSource,
+}
+
+impl Keystore {
+    /// Says where an HSM's refused PINs are kept, which the key stores decide.
+    pub(super) fn with_folders(mut self, file: &Path, stores: &[KeyStore]) -> Keystore {
+        if let SealSource::Hsm(seal) = &mut self.seal {
+            seal.pin_folder = hsm::pin_folder(file, stores, &seal.hsm.name);
+        }
+        self
+    }
 }
 
 /// Where the secret of a keystore's seal comes from.
@@ -24,14 +37,18 @@ pub enum SealSource {
     PassphraseEnv(String),
     /// The name of a systemd credential (`LoadCredential=` or `LoadCredentialEncrypted=`) that holds the key.
     SystemdCredential(String),
+    /// A key in an HSM.
+    Hsm(Box<HsmSeal>),
 }
 
-const SEALS: &str = "one of key_file, passphrase_file, passphrase_env, systemd_credential";
+const SEALS: &str = "one of key_file, passphrase_file, passphrase_env, systemd_credential, hsm";
+/// The label of an HSM's key that seals, where none is given.
+pub const SEAL_KEY: &str = "holdfast-seal";
 
-pub fn read(section: Section<'_>) -> Option<Keystore> {
+pub fn read(section: Section<'_>, hsms: &[Hsm]) -> Option<Keystore> {
     let path = section.need("path").and_then(|entry| entry.path());
     let seal = match section.has("seal") {
-        true => section.section("seal").and_then(seal),
+        true => section.section("seal").and_then(|section| seal(section, hsms)),
         false => {
             section.problem_with(
                 "seal",
@@ -46,7 +63,21 @@ pub fn read(section: Section<'_>) -> Option<Keystore> {
     Some(Keystore { path: path?, seal: seal? })
 }
 
-fn seal(section: Section<'_>) -> Option<SealSource> {
+fn seal(section: Section<'_>, hsms: &[Hsm]) -> Option<SealSource> {
+    let key = section
+        .get("hsm_key")
+        .map_or(Some(SEAL_KEY.to_owned()), |entry| entry.parsed(label));
+    let by_hsm = section.get("hsm").map(|entry| {
+        let name = entry.text()?;
+        let Some(hsm) = hsms.iter().find(|hsm| hsm.name == name) else {
+            entry.problem(format!("{name:?} is no [[hsm]] of this file"));
+            return None;
+        };
+        Some(SealSource::Hsm(Box::new(HsmSeal::new(hsm.clone(), key.clone()?))))
+    });
+    if section.has("hsm_key") && by_hsm.is_none() {
+        section.problem_with("hsm_key", "is only for a seal with `hsm = \"...\"`");
+    }
     let given: Vec<Option<SealSource>> = [
         section.get("key_file").map(|entry| entry.path().map(SealSource::KeyFile)),
         section.get("passphrase_file").map(|entry| entry.path().map(SealSource::PassphraseFile)),
@@ -54,6 +85,7 @@ fn seal(section: Section<'_>) -> Option<SealSource> {
         section
             .get("systemd_credential")
             .map(|entry| entry.parsed(credential).map(SealSource::SystemdCredential)),
+        by_hsm,
     ]
     .into_iter()
     .flatten()
@@ -67,6 +99,10 @@ fn seal(section: Section<'_>) -> Option<SealSource> {
     };
     section.finish();
     seal
+}
+
+fn label(text: &str) -> Result<String, holdfast_keystore::NameError> {
+    text.parse::<holdfast_keystore::KeyId>().map(|label| label.as_str().to_owned())
 }
 
 pub(super) fn variable(text: &str) -> Result<String, String> {

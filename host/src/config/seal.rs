@@ -2,6 +2,10 @@
 
 use holdfast_keystore::{Seal, SealError};
 
+mod hsm;
+
+pub use hsm::HsmSeal;
+
 use super::SealSource;
 use super::secret::{SecretError, first_line, read_credential, read_file, read_variable};
 
@@ -17,7 +21,7 @@ pub enum SealSourceError {
 }
 
 impl SealSource {
-    /// Reads the secret: a file or an environment variable.
+    /// Reads the secret: a file or an environment variable. An HSM is asked when the keystore is opened.
     pub fn read(&self) -> Result<Seal, SealSourceError> {
         Ok(match self {
             Self::KeyFile(file) => Seal::key_file(read_file("seal's key file", file)?.expose())?,
@@ -30,6 +34,7 @@ impl SealSource {
             Self::SystemdCredential(name) => {
                 Seal::systemd_credential(read_credential("seal's systemd credential", name)?.expose())?
             }
+            Self::Hsm(seal) => Seal::hsm(seal.clone()),
         })
     }
 }

@@ -85,10 +85,64 @@ fn the_wrong_kind_is_named() {
     assert_eq!(error.to_string(), "the keystore is sealed by a key-file, but a passphrase was given");
 }
 
+/// Wraps by exclusive or with a byte, and counts how often it is asked to unwrap.
+struct Toy {
+    key: u8,
+    asked: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+    breaks: bool,
+}
+
+impl HsmKey for Toy {
+    fn wrap(&self, root: &Secret) -> Result<Vec<u8>, HsmKeyError> {
+        Ok([&[self.key], root.expose().iter().map(|byte| byte ^ self.key).collect::<Vec<_>>().as_slice()].concat())
+    }
+
+    fn unwrap(&self, wrapped: &[u8]) -> Result<Secret, HsmKeyError> {
+        self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        match wrapped.split_first() {
+            Some((key, root)) if *key == self.key => {
+                let flip = if self.breaks { 1 } else { 0 };
+                Ok(Secret::copy_from(&root.iter().map(|byte| byte ^ self.key ^ flip).collect::<Vec<_>>()))
+            }
+            _ => Err(HsmKeyError::OtherKey("it has another number".into())),
+        }
+    }
+}
+
+fn toy(key: u8) -> (Seal, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
+    let asked = std::sync::Arc::default();
+    (Seal::hsm(Box::new(Toy { key, asked: std::sync::Arc::clone(&asked), breaks: false })), asked)
+}
+
 #[test]
-fn an_hsm_seal_is_reserved() {
-    let params = SealParams::decode(4, b"slot 7").unwrap();
-    assert!(matches!(key_file(1).key_encryption_key(&params, &ID), Err(SealError::HsmUnsupported)));
+fn an_hsms_key_is_asked_once_for_the_same_parameters() {
+    let (seal, _) = toy(7);
+    let params = seal.new_params(&mut Counting(1)).unwrap();
+    assert_eq!(params.kind(), SealKind::Hsm);
+    let key = seal.key_encryption_key(&params, &ID).unwrap();
+    let (later, asked) = toy(7);
+    for _ in 0..3 {
+        assert_eq!(later.key_encryption_key(&params, &ID).unwrap(), key);
+    }
+    assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 1);
+    assert_ne!(seal.new_params(&mut Counting(9)).unwrap(), params, "a new root each time");
+}
+
+#[test]
+fn another_hsm_key_and_other_kinds_do_not_open_an_hsm_seal() {
+    let params = toy(7).0.new_params(&mut Counting(1)).unwrap();
+    let error = toy(8).0.key_encryption_key(&params, &ID).unwrap_err();
+    assert!(matches!(error, SealError::Hsm(HsmKeyError::OtherKey(_))), "{error}");
+    let error = key_file(1).key_encryption_key(&params, &ID).unwrap_err();
+    assert_eq!(error.to_string(), "the keystore is sealed by a hsm, but a key-file was given");
+    assert!(toy(7).0.key_encryption_key(&SealParams::KeyFile, &ID).is_err());
+}
+
+#[test]
+fn nothing_is_sealed_that_the_hsm_does_not_open_again() {
+    let broken = Seal::hsm(Box::new(Toy { key: 1, asked: std::sync::Arc::default(), breaks: true }));
+    let error = broken.new_params(&mut Counting(1)).unwrap_err();
+    assert!(matches!(error, SealError::Hsm(HsmKeyError::Wrong)), "{error}");
 }
 
 #[test]

@@ -121,13 +121,13 @@ fn every_truncation_and_extension_is_damage() {
 }
 
 #[test]
-fn an_hsm_seal_is_refused_by_name() {
+fn an_hsm_seal_is_refused_by_name_where_another_is_given() {
     let with = key_file(1);
     let mut bytes = sealed(&with);
     bytes[10] = 4;
     let bytes = with_right_checksum(bytes);
     assert_eq!(info(&bytes).unwrap().seal.kind(), SealKind::Hsm);
-    assert!(matches!(open(&bytes, &with), Err(OpenError::Seal(SealError::HsmUnsupported))));
+    assert!(matches!(open(&bytes, &with), Err(OpenError::Seal(SealError::OtherKind { sealed_by: SealKind::Hsm, .. }))));
 }
 
 #[test]

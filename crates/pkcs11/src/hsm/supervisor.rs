@@ -178,6 +178,7 @@ impl Hsm {
 
     fn serves(&self, degraded: Option<String>) {
         self.failures.store(0, Ordering::Relaxed);
+        self.locked.store(false, Ordering::Release);
         let status = degraded.map_or(Status::Active, Status::Degraded);
         if !self.serving.swap(true, Ordering::AcqRel) {
             tracing::info!(hsm = self.settings.name, ?status, "the HSM serves");
@@ -190,10 +191,15 @@ impl Hsm {
         if again || !matches!(fault, Fault::Timeout | Fault::Queued) {
             self.lost.store(true, Ordering::Release);
         }
+        self.locked.store(fault.is_locked(), Ordering::Release);
         if self.serving.load(Ordering::Acquire) {
             self.trip(&fault.to_string());
         } else {
-            self.set_status(Status::Unavailable(fault.to_string()));
+            let status = Status::Unavailable(fault.to_string());
+            if self.health().status != status {
+                tracing::error!(hsm = self.settings.name, why = %fault, "the HSM can't be used");
+            }
+            self.set_status(status);
         }
     }
 }

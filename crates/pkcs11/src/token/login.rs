@@ -16,7 +16,7 @@ impl Token {
         let pin = pin.as_ref().ok_or_else(|| Fault::Token("there is no PIN".into()))?;
         let refused = |why: &str| Err(Fault::Token(why.to_owned()));
         if info.is_locked() {
-            return refused("the user's PIN is locked; the security officer has to set a new one");
+            return Err(Fault::Locked);
         }
         if info.is_final_try() {
             return refused(

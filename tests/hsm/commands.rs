@@ -1,0 +1,56 @@
+//! `holdfast hsm` beside a running host.
+
+use holdfast_test_tokens::{Kind, Token};
+use holdfast_tests::{Operation, encrypt_body, wait_for};
+use cryptoki::object::Attribute;
+use serde_json::Value;
+
+use crate::rig::{Part, Rig};
+
+fn json(rig: &Rig, arguments: &[&str]) -> Value {
+    serde_json::from_str(&rig.host.holdfast(arguments)).unwrap()
+}
+
+#[test]
+fn what_is_in_an_hsm_is_listed_probed_and_made_beside_a_running_host() {
+    for kind in [Kind::SoftHsm2, Kind::Kryoptic] {
+        let Some(rig) = Rig::start(kind, &["looks"], "process") else { continue };
+        let token = &rig.parts[0].token;
+
+        let tokens = json(&rig, &["hsm", "list", "--json"]);
+        let found = tokens.as_array().unwrap().iter().find(|found| found["label"] == "looks").unwrap();
+        assert_eq!(found["serial"].as_str().unwrap().trim(), token.serial().trim());
+        assert_eq!((&found["aes_gcm"], &found["pin_locked"]), (&true.into(), &false.into()));
+
+        let probe = json(&rig, &["hsm", "probe", "--rounds", "20", "--json"]);
+        assert_eq!(probe["label"], "looks");
+        assert!(probe["speed"]["encrypt_microseconds"].as_f64().unwrap() > 0.0, "{probe}");
+        assert_eq!(probe["message_functions"], kind == Kind::Kryoptic);
+
+        rig.host.holdfast(&["hsm", "create-key", "made"]);
+        token.create_key_with("loose", &[Attribute::Sensitive(false), Attribute::Extractable(true)]);
+        let keys = json(&rig, &["hsm", "list-keys", "--json"]);
+        let key = |label: &str| keys.as_array().unwrap().iter().find(|key| key["label"] == label).unwrap();
+        assert_eq!((&key("made")["sensitive"], &key("made")["extractable"]), (&true.into(), &false.into()));
+        assert!(key("made")["warnings"].as_array().unwrap().is_empty());
+        assert_eq!(key("loose")["warnings"].as_array().unwrap().len(), 2, "{keys}");
+        assert!(rig.host.holdfast(&["hsm", "list-keys"]).contains("WARNING"));
+    }
+}
+
+#[test]
+fn a_new_key_is_served_without_a_restart_where_keys_are_not_listed() {
+    let Some(token) = Token::softhsm2("grows") else { return };
+    let rig = Rig::of(vec![Part::new(token)], "process", |setup| {
+        setup.config(|config, _| {
+            config["key_store"].as_array_mut().unwrap()[0].as_table_mut().unwrap().remove("hsm_keys");
+        })
+    });
+    rig.until_active();
+    let mut client = rig.host.client();
+    client.call(Operation::Encrypt, "later", encrypt_body("x")).refused(404, "KeyNotFoundException");
+    rig.host.holdfast(&["hsm", "create-key", "later"]);
+    wait_for("the new key", || {
+        (client.call(Operation::Encrypt, "later", encrypt_body("x")).status == 200).then_some(())
+    });
+}
