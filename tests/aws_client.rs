@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use cryptoki::object::Attribute;
+use holdfast_test_tokens::{Kind, Token};
 use holdfast_tests::{Setup, curl_signs};
 
 /// What it says of all that `-a` checks in version 1.1.0.
@@ -12,6 +14,37 @@ const ALL_PASSED: &str = "All 49 tests PASSED.";
 
 #[test]
 fn aws_test_client_passes_whole() {
+    passes_whole(Setup::new().all_keys());
+}
+
+#[test]
+fn aws_test_client_passes_whole_on_keys_in_hsms() {
+    for kind in [Kind::SoftHsm2, Kind::Kryoptic] {
+        for isolation in ["process", "threads"] {
+            let Some(token) = Token::make(kind, "aws") else { continue };
+            let usage = |encrypt, decrypt| [Attribute::Encrypt(encrypt), Attribute::Decrypt(decrypt)];
+            token.create_key("demo");
+            token.create_key_with("encrypt-only", &usage(true, false));
+            token.create_key_with("decrypt-only", &usage(false, true));
+            token.create_key_with("impotent", &usage(false, false));
+            let faults = token.faults();
+            let mut hsm = toml::Table::new();
+            for (name, value) in [("name", "aws"), ("token_label", "aws"), ("isolation", isolation)] {
+                hsm.insert(name.into(), value.into());
+            }
+            hsm.insert("module".into(), faults.module().to_str().unwrap().into());
+            hsm.insert("pin_file".into(), token.pin_file().to_str().unwrap().into());
+            hsm.insert("create_test_key".into(), true.into());
+            print!("{kind:?}, {isolation}: ");
+            passes_whole(Setup::new().demo("hsm", vec!["aws"]).config(move |config, _| {
+                config.insert("hsm".into(), vec![toml::Value::from(hsm)].into());
+            }));
+        }
+    }
+}
+
+/// Runs it against a host of this setup.
+fn passes_whole(setup: Setup) {
     let Some(checkout) = std::env::var_os("AWS_XKS_TEST_CLIENT").map(PathBuf::from) else {
         return println!("skipped: AWS_XKS_TEST_CLIENT is not set");
     };
@@ -19,7 +52,7 @@ fn aws_test_client_passes_whole() {
     if !curl_signs() {
         return;
     }
-    let host = Setup::new().tls().all_keys().start();
+    let host = setup.tls().start();
     let tools = host.scratch().join("tools");
     if Command::new("uuidgen").output().is_err() {
         // The client needs it for request ids only.

@@ -51,6 +51,8 @@ def root_key(kind, params, options):
         salt, memory, passes, lanes = struct.unpack(">16sIII", params)
         passphrase = pathlib.Path(options.passphrase_file).read_bytes().rstrip(b"\r\n")
         return hash_secret_raw(passphrase, salt, passes, memory, lanes, 32, Type.ID, 0x13)
+    if kind == 4:
+        raise ValueError("sealed by a key in an HSM, which only that HSM opens")
     content = pathlib.Path(options.key_file).read_bytes()
     return content if len(content) == 32 else bytes.fromhex(content.decode("ascii").strip())
 

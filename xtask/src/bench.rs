@@ -2,6 +2,7 @@
 
 mod figure;
 mod forged;
+mod hsm;
 mod latency;
 mod machine;
 mod memory;
@@ -34,10 +35,34 @@ pub enum Group {
     Startup,
     /// Resident memory.
     Memory,
+    /// Keys in SoftHSM2: CPU a request, in threads and in a worker process.
+    Hsm,
+    /// An HSM that takes 5 ms.
+    HsmSlow,
+    /// HSMs that hang, one of two and all.
+    HsmHang,
+    /// Millions of calls: nothing grows.
+    HsmMany,
 }
 
-const ALL: [Group; 6] =
-    [Group::Startup, Group::Throughput, Group::Latency, Group::SandboxPrice, Group::Forged, Group::Memory];
+const ALL: [Group; 10] = [
+    Group::Startup,
+    Group::Throughput,
+    Group::Latency,
+    Group::SandboxPrice,
+    Group::Forged,
+    Group::Memory,
+    Group::Hsm,
+    Group::HsmSlow,
+    Group::HsmHang,
+    Group::HsmMany,
+];
+
+impl Group {
+    fn needs_hsms(self) -> bool {
+        matches!(self, Group::Hsm | Group::HsmSlow | Group::HsmHang | Group::HsmMany)
+    }
+}
 
 /// What to measure and how to tell it.
 pub struct Wish {
@@ -56,6 +81,9 @@ pub fn task(workspace: &Workspace, wish: &Wish) -> Result<()> {
     let groups: Vec<Group> = wish.only.map_or_else(|| ALL.to_vec(), |group| vec![group]);
     let native = groups.contains(&Group::SandboxPrice).then(|| native_pipeline(workspace)).transpose()?;
     build::host(workspace, Profile::Release)?;
+    if groups.iter().any(|group| group.needs_hsms()) {
+        hsm::prepare(workspace)?;
+    }
     let length = if wish.quick { Length::QUICK } else { Length::FULL };
     let bench = Bench::new(workspace, length)?;
 
@@ -73,6 +101,18 @@ pub fn task(workspace: &Workspace, wish: &Wish) -> Result<()> {
             (Group::Forged, _) => step("bench: forged", forged::WHAT, || forged::measure(&bench)),
             (Group::Startup, _) => step("bench: start", startup::WHAT, || startup::measure(&bench)),
             (Group::Memory, _) => step("bench: memory", memory::WHAT, || memory::measure(&bench)),
+            (Group::Hsm, _) => {
+                step("bench: HSM", hsm::price::WHAT, || hsm::price::measure(workspace, length))
+            }
+            (Group::HsmSlow, _) => {
+                step("bench: slow HSM", hsm::slow::WHAT, || hsm::slow::measure(workspace, length))
+            }
+            (Group::HsmHang, _) => {
+                step("bench: HSMs that hang", hsm::hang::WHAT, || hsm::hang::measure(workspace, length))
+            }
+            (Group::HsmMany, _) => {
+                step("bench: many calls", hsm::many::WHAT, || hsm::many::measure(workspace, length))
+            }
         }?;
         measured.iter().for_each(|figure| note(figure.line()));
         figures.extend(measured);

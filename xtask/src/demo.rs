@@ -44,7 +44,7 @@ pub fn task(workspace: &Workspace) -> Result<()> {
         &format!("holdfast serve --config {}", config.display()),
         "HTTPS on a free loopback port",
         || {
-            let server = Server::start(&program, &config, address, Ready::Listens)?;
+            let server = Server::start(&program, &config, &[], address, Ready::Listens)?;
             println!("   ready after {} ms, process {}", server.started_in.as_millis(), server.pid());
             Ok(server)
         },

@@ -1,5 +1,6 @@
 //! `holdfast serve` as a child process.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -35,12 +36,19 @@ pub enum Ready {
 
 impl Server {
     /// Starts `program` with a configuration that has it listen on `address`, and waits until it is ready.
-    pub fn start(program: &Path, config: &Path, address: SocketAddr, ready: Ready) -> Result<Self> {
+    pub fn start(
+        program: &Path,
+        config: &Path,
+        environment: &[(OsString, OsString)],
+        address: SocketAddr,
+        ready: Ready,
+    ) -> Result<Self> {
         let log = config.with_file_name("serve.log");
         let out = File::create(&log).map_err(file("can't create", &log))?;
         let err = out.try_clone().map_err(file("can't open", &log))?;
         let mut command = Command::new(program);
         command.arg("serve").arg("--config").arg(config).stdin(Stdio::null()).stdout(out).stderr(err);
+        command.envs(environment.iter().cloned());
         let started = Instant::now();
         let child = command
             .spawn()
@@ -122,7 +130,8 @@ impl Drop for Server {
     }
 }
 
-fn answers_ping(address: SocketAddr) -> std::io::Result<bool> {
+/// Whether `GET /ping` is answered with 200.
+pub fn answers_ping(address: SocketAddr) -> std::io::Result<bool> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     stream.write_all(

@@ -79,6 +79,11 @@ fn kept(got: Result<PathBuf>, what: &str, missing: &mut Vec<String>) -> Option<P
     got.map_err(|reason| missing.push(format!("{what}: {reason}"))).ok()
 }
 
+/// SoftHSM2's PKCS#11 module.
+pub fn softhsm2() -> Result<PathBuf> {
+    test_tokens::softhsm2()
+}
+
 /// The task `setup`.
 pub fn task(workspace: &Workspace, purpose: Purpose) -> Result<()> {
     step("set up: a compiler for WebAssembly", "Holdfast's request logic runs as components", || {

@@ -70,7 +70,7 @@ pub struct Arguments {
     /// Share of requests without a signature, 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     unsigned: f64,
-    /// The server's process id, to tell its CPU time and memory
+    /// The server's process id, to tell CPU time and memory of it and of the processes that it started
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
     /// Allow a server on another machine

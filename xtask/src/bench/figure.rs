@@ -7,6 +7,8 @@ pub enum Goal {
     AtMost(f64),
     /// At least so much.
     AtLeast(f64),
+    /// None: it stands beside others, to compare.
+    Beside,
 }
 
 /// A figure: the median of its runs.
@@ -39,6 +41,7 @@ impl Figure {
         match self.goal {
             Goal::AtMost(limit) => self.median() <= limit,
             Goal::AtLeast(limit) => self.median() >= limit,
+            Goal::Beside => !self.runs.is_empty(),
         }
     }
 
@@ -47,6 +50,7 @@ impl Figure {
         match self.goal {
             Goal::AtMost(limit) => format!("at most {} {}", number(limit), self.unit),
             Goal::AtLeast(limit) => format!("at least {} {}", number(limit), self.unit),
+            Goal::Beside => "none, to compare".into(),
         }
     }
 

@@ -43,6 +43,7 @@ pub fn json(figures: &[Figure], machine: &[(&str, String)]) -> Value {
             let goal = match figure.goal {
                 Goal::AtMost(limit) => json!({ "at_most": limit }),
                 Goal::AtLeast(limit) => json!({ "at_least": limit }),
+                Goal::Beside => Value::Null,
             };
             json!({
                 "name": figure.name, "unit": figure.unit, "goal": goal, "median": figure.median(),

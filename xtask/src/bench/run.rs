@@ -1,5 +1,6 @@
 //! One server, one load, one report.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,13 +21,15 @@ pub struct Length {
     pub seconds: f64,
     /// For memory that must not grow.
     pub many_requests: u64,
+    /// The same with keys in an HSM.
+    pub many_hsm_requests: u64,
 }
 
 impl Length {
     /// For docs/performance.md.
-    pub const FULL: Self = Self { runs: 5, seconds: 10.0, many_requests: 1_000_000 };
+    pub const FULL: Self = Self { runs: 5, seconds: 10.0, many_requests: 1_000_000, many_hsm_requests: 5_000_000 };
     /// To see where one stands.
-    pub const QUICK: Self = Self { runs: 3, seconds: 3.0, many_requests: 100_000 };
+    pub const QUICK: Self = Self { runs: 3, seconds: 3.0, many_requests: 100_000, many_hsm_requests: 20_000 };
 }
 
 /// A key store to measure.
@@ -35,6 +38,8 @@ pub struct Bench {
     pub program: PathBuf,
     /// How much is run.
     pub length: Length,
+    /// Variables of the server's environment.
+    pub environment: Vec<(OsString, OsString)>,
     folder: PathBuf,
     address: SocketAddr,
 }
@@ -42,13 +47,18 @@ pub struct Bench {
 impl Bench {
     /// Makes the key store: software keys, plain HTTP on loopback, no rate limit; the rest as `init` has it.
     pub fn new(workspace: &Workspace, length: Length) -> Result<Self> {
+        Self::in_folder(workspace, length, "bench")
+    }
+
+    /// The same in another folder under the target folder.
+    pub fn in_folder(workspace: &Workspace, length: Length, name: &str) -> Result<Self> {
         let program = workspace.holdfast(Profile::Release);
-        let folder = scratch(workspace.target().join("bench"))?;
+        let folder = scratch(workspace.target().join(name))?;
         let address = free_address()?;
         let mut init = Command::new(&program);
         init.arg("init").arg(&folder).args(["--plain-http", "--listen", &address.to_string()]);
         process::capture(init.arg("--components").arg(workspace.components()))?;
-        let bench = Self { program, length, folder, address };
+        let bench = Self { program, length, environment: Vec::new(), folder, address };
         let config = bench.config();
         let text = std::fs::read_to_string(&config).map_err(file("can't read", &config))?;
         let lines = text.lines().map(|line| match line.starts_with("rate_limit") {
@@ -62,6 +72,11 @@ impl Bench {
     /// The configuration's file.
     pub fn config(&self) -> PathBuf {
         self.folder.join("holdfast.toml")
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The folder of compiled components.
@@ -81,24 +96,48 @@ impl Bench {
         if audit.exists() {
             std::fs::remove_file(&audit).map_err(file("can't remove", &audit))?;
         }
-        Server::start(program, &self.config(), self.address, Ready::Answers)
+        Server::start(program, &self.config(), &self.environment, self.address, Ready::Answers)
     }
 
     /// Puts load on a server; `arguments` are those of `holdfast bench` besides target, key and process.
     pub fn load(&self, server: &Server, arguments: &[&str]) -> Result<Report> {
+        self.load_that(MayFail::No, server, arguments)
+    }
+
+    /// The same, where answers may be refusals.
+    pub fn load_that(&self, may_fail: MayFail, server: &Server, arguments: &[&str]) -> Result<Report> {
         let mut command = Command::new(&self.program);
         command.args(["bench", "--url", &format!("http://{}", self.address), "--key", "demo", "--json"]);
         command.arg("--credential").arg(self.folder.join("demo-credential.json"));
         command.args(["--pid", &server.pid().to_string()]).args(arguments);
-        if !arguments.contains(&"--count") {
+        if !arguments.contains(&"--count") && !arguments.contains(&"--seconds") {
             command.args(["--seconds", &self.length.seconds.to_string()]);
         }
-        let text = process::capture(&mut command)?;
-        let value = serde_json::from_str(&text).map_err(|error| {
-            Error::Unexpected(format!("`holdfast bench --json` printed no JSON: {error}"))
+        // It fails where answers were refused, after it printed how many.
+        let done = process::output(&mut command)?;
+        let value = serde_json::from_slice(&done.stdout).map_err(|error| {
+            let said = String::from_utf8_lossy(&done.stderr);
+            Error::Unexpected(format!("`holdfast bench --json` printed no JSON: {error}: {}", said.trim()))
         })?;
-        Ok(Report(value))
+        let report = Report(value);
+        match done.status.success() || may_fail == MayFail::Yes {
+            true => Ok(report),
+            false => Err(Error::Failed {
+                command: process::line(&command),
+                status: done.status,
+                output: format!(": {}", report.0["outcomes"]),
+            }),
+        }
     }
+}
+
+/// Whether requests may be refused.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum MayFail {
+    /// Each is what is measured.
+    Yes,
+    /// Each is a failure of the measurement.
+    No,
 }
 
 /// What `holdfast bench --json` measured.
@@ -109,6 +148,15 @@ impl Report {
     pub fn number(&self, pointer: &str) -> Result<f64> {
         let missing = || Error::Unexpected(format!("`holdfast bench --json` has no number at {pointer}"));
         self.0.pointer(pointer).and_then(Value::as_f64).ok_or_else(missing)
+    }
+
+    /// How many requests had another end than a right answer.
+    pub fn errors(&self) -> f64 {
+        let outcomes = self.0["outcomes"].as_array();
+        let wrong = outcomes.into_iter().flatten().filter(|outcome| {
+            outcome["status"].as_u64() != Some(200) || !outcome["error_name"].is_null()
+        });
+        wrong.filter_map(|outcome| outcome["count"].as_f64()).sum()
     }
 
     /// The server's CPU time a request, in us.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
-/// A reading of another process.
+/// A reading of another process and those that it started, ended ones too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct Sample {
     /// CPU time in user mode, in clock ticks (10 ms as a rule).
@@ -25,8 +25,18 @@ pub struct ProcessError {
 }
 
 impl Sample {
-    /// All threads, those that have ended too.
+    /// All threads and children, those that have ended too. A child that starts or ends meanwhile may be missed.
     pub(super) fn take(pid: u32) -> Result<Self, ProcessError> {
+        let own = Self::of(pid)?;
+        let children = children(pid).into_iter().filter_map(|child| Self::of(child).ok());
+        Ok(children.fold(own, |sum, child| Self {
+            user_ticks: sum.user_ticks + child.user_ticks,
+            system_ticks: sum.system_ticks + child.system_ticks,
+            resident_kib: sum.resident_kib + child.resident_kib,
+        }))
+    }
+
+    fn of(pid: u32) -> Result<Self, ProcessError> {
         let failed = |reason: String| ProcessError { pid, reason };
         let read = |name: &str| {
             std::fs::read_to_string(format!("/proc/{pid}/{name}")).map_err(|error| failed(error.to_string()))
@@ -39,10 +49,27 @@ impl Sample {
     }
 }
 
-/// utime and stime, the fields 14 and 15 (proc_pid_stat(5)); the second field may hold spaces and parentheses.
+/// utime and stime, the fields 14 and 15, and those of children that were waited for, 16 and 17 (proc_pid_stat(5)).
 fn cpu_ticks(stat: &str) -> Option<(u64, u64)> {
-    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().skip(11);
-    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    let mut numbers = fields(stat)?.skip(11).map(|field| field.parse::<u64>().ok());
+    let (user, system) = (numbers.next()??, numbers.next()??);
+    Some((user + numbers.next()??, system + numbers.next()??))
+}
+
+/// From the third field on; the second may hold spaces and parentheses.
+fn fields(stat: &str) -> Option<impl Iterator<Item = &str>> {
+    Some(stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace())
+}
+
+/// The processes that `pid` started, which still run.
+fn children(pid: u32) -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let parent = |child: u32| -> Option<u32> {
+        let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).ok()?;
+        fields(&stat)?.nth(1)?.parse().ok()
+    };
+    numbers.filter(|child| parent(*child) == Some(pid)).collect()
 }
 
 fn resident_kib(status: &str) -> Option<u64> {
@@ -67,9 +94,22 @@ mod tests {
 
     #[test]
     fn a_process_name_with_parentheses_does_not_shift_the_fields() {
-        let stat = "7 (a) (b c)) S 1 7 7 0 -1 4194304 100 0 0 0 25 12 0 0 20 0 3 0 100 1 1";
-        assert_eq!(cpu_ticks(stat), Some((25, 12)));
+        let stat = "7 (a) (b c)) S 1 7 7 0 -1 4194304 100 0 0 0 25 12 3 1 20 0 3 0 100 1 1";
+        assert_eq!(cpu_ticks(stat), Some((28, 13)));
+        assert_eq!(fields(stat).unwrap().nth(1), Some("1"));
         assert_eq!(resident_kib("VmHWM:\t 9 kB\nVmRSS:\t    1234 kB\n"), Some(1_234));
+    }
+
+    #[test]
+    fn what_a_child_uses_counts() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let own = Sample::of(std::process::id()).unwrap();
+        let found = children(std::process::id());
+        let all = Sample::take(std::process::id()).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(found.contains(&child.id()));
+        assert!(all.user_ticks >= own.user_ticks);
     }
 
     #[test]
