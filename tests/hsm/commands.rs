@@ -1,8 +1,8 @@
 //! `holdfast hsm` beside a running host.
 
+use cryptoki::object::Attribute;
 use holdfast_test_tokens::{Kind, Token};
 use holdfast_tests::{Operation, encrypt_body, wait_for};
-use cryptoki::object::Attribute;
 use serde_json::Value;
 
 use crate::rig::{Part, Rig};

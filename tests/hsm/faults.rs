@@ -30,13 +30,21 @@ fn each_fault_of_a_single_hsm_has_its_status() {
         ("CKR_USER_NOT_LOGGED_IN", (200, ""), (200, "")),
         ("CKR_HOST_MEMORY", (500, "InternalException"), (500, "InternalException")),
         ("CKR_GENERAL_ERROR", (500, "InternalException"), (400, "InvalidCiphertextException")),
-        ("CKR_TOKEN_RESOURCE_EXCEEDED", (503, "DependencyTimeoutException"), (503, "DependencyTimeoutException")),
+        (
+            "CKR_TOKEN_RESOURCE_EXCEEDED",
+            (503, "DependencyTimeoutException"),
+            (503, "DependencyTimeoutException"),
+        ),
         (
             "CKR_KEY_FUNCTION_NOT_PERMITTED",
             (400, "InvalidKeyUsageException"),
             (400, "InvalidKeyUsageException"),
         ),
-        ("CKR_DATA_LEN_RANGE", (501, "UnsupportedOperationException"), (501, "UnsupportedOperationException")),
+        (
+            "CKR_DATA_LEN_RANGE",
+            (501, "UnsupportedOperationException"),
+            (501, "UnsupportedOperationException"),
+        ),
         ("0x80000123", (500, "InternalException"), (500, "InternalException")),
     ];
     for isolation in ISOLATIONS {
@@ -74,9 +82,7 @@ fn when_one_hsm_of_two_hangs_requests_go_to_the_other() {
         assert!(answers.iter().all(|(_, time)| *time < IN_TIME), "{answers:?}");
         let served = answers.iter().filter(|(status, _)| *status == 200).count();
         assert!(served * 10 >= answers.len() * 9, "{served} of {}", answers.len());
-        wait_for("one that is out of service", || {
-            (rig.health()[0] == "UNAVAILABLE").then_some(())
-        });
+        wait_for("one that is out of service", || (rig.health()[0] == "UNAVAILABLE").then_some(()));
         assert_eq!(rig.ping(), 200);
         let answers = rig.load(8, 10);
         assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
@@ -116,7 +122,11 @@ fn lasts(isolation: &'static str, label: &str, begin: fn(&Rig) -> Option<Rule>, 
     }
     let ended = Instant::now();
     rig.until_active();
-    println!("{isolation}, {label}: health and /ping {:?}, serves again after {:?}", times[10], ended.elapsed());
+    println!(
+        "{isolation}, {label}: health and /ping {:?}, serves again after {:?}",
+        times[10],
+        ended.elapsed()
+    );
     rig.encrypt().ok();
     rig.assert_decrypts(&made);
 }

@@ -7,7 +7,8 @@ use crate::rig::{ISOLATIONS, Part, Rig};
 #[test]
 fn one_fleet_of_two_makes_serves_and_the_record_names_the_hsm() {
     for isolation in ISOLATIONS {
-        let (Some(soft), Some(kryoptic)) = (Token::softhsm2("soft"), Token::make(Kind::Kryoptic, "kryo")) else {
+        let (Some(soft), Some(kryoptic)) = (Token::softhsm2("soft"), Token::make(Kind::Kryoptic, "kryo"))
+        else {
             return;
         };
         let rig = Rig::of(vec![Part::new(soft), Part::new(kryoptic)], isolation, |setup| setup);

@@ -56,9 +56,7 @@ fn o1_o2_o3_o4_o5_o6_the_operations_work_on_each_token_in_a_process_and_in_threa
             let mut bytes = unbase64(&altered[field]);
             *bytes.last_mut().unwrap() ^= 1;
             altered[field] = json!(holdfast_tests::base64(bytes));
-            client
-                .call(Operation::Decrypt, "demo", altered)
-                .refused(400, "InvalidCiphertextException");
+            client.call(Operation::Decrypt, "demo", altered).refused(400, "InvalidCiphertextException");
         }
         let mut with_aad = decrypt_body(&made);
         with_aad["additionalAuthenticatedData"] = json!("AAAA");
@@ -95,7 +93,8 @@ fn o3_what_an_hsm_encrypts_is_the_specifications_form() {
         let made = rig.host.client().call(Operation::Encrypt, "demo", body).ok();
         // Decrypted by the token itself, without the host: len16(AAD) || AAD || len8(metadata) || metadata.
         let metadata = unbase64(&made["ciphertextMetadata"]);
-        let aad = [&[0, 7], b"context".as_slice(), &[u8::try_from(metadata.len()).unwrap()], &metadata].concat();
+        let aad =
+            [&[0, 7], b"context".as_slice(), &[u8::try_from(metadata.len()).unwrap()], &metadata].concat();
         let token = &rig.parts[0].token;
         let session = token.session();
         let key = holdfast_test_tokens::keys(&session, "demo")[0];

@@ -182,9 +182,10 @@ impl Rig {
 pub fn setup(parts: &[Part], isolation: &'static str) -> Setup {
     let hsms: Vec<Table> = parts.iter().map(|part| part.table(isolation)).collect();
     let names: Vec<toml::Value> = parts.iter().map(|part| part.token.label().into()).collect();
-    let keys: Table = "demo = {}\nencrypt-only = {}\ndecrypt-only = {}\nimpotent = {}\ndisabled = { disabled = true }\n"
-        .parse()
-        .unwrap();
+    let keys: Table =
+        "demo = {}\nencrypt-only = {}\ndecrypt-only = {}\nimpotent = {}\ndisabled = { disabled = true }\n"
+            .parse()
+            .unwrap();
     let named = move |config: &mut Table, _: &std::path::Path| {
         config.insert("hsm".into(), hsms.into_iter().map(toml::Value::from).collect::<Vec<_>>().into());
     };

@@ -6,10 +6,11 @@
 use crate::module::TokenInfo;
 use argon2::{Algorithm, Argon2, Params, Version};
 use holdfast_secret::Secret;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The file of one HSM's refused PINs.
 #[derive(Clone, Debug)]
@@ -31,6 +32,16 @@ pub enum LedgerError {
     /// Argon2 failed.
     #[error("the PIN can't be hashed: {0}")]
     Hash(String),
+    /// A login elsewhere doesn't end.
+    #[error("another process is logging in to this token; its login must end before another begins")]
+    Underway,
+}
+
+/// Held while a PIN is judged and tried.
+#[derive(Debug)]
+pub struct Trial {
+    // Locked; the lock ends with it, and with the process.
+    _file: File,
 }
 
 /// A PIN that was or is tried.
@@ -43,6 +54,9 @@ pub struct Entry {
 const SALT_LEN: usize = 16;
 const HASH_LEN: usize = 32;
 const ENTRIES: usize = 32;
+/// For another process's login to end.
+const PATIENCE: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(10);
 
 impl PinLedger {
     /// The ledger at `path`, which needn't exist.
@@ -53,6 +67,28 @@ impl PinLedger {
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Waits until nobody else tries a PIN: an entry whose try is under way would look like a refused PIN.
+    pub fn begin(&self) -> Result<Trial, LedgerError> {
+        let file = self.lock_file("trial")?;
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Trial { _file: file }),
+                Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(POLL),
+                Err(TryLockError::WouldBlock) => return Err(LedgerError::Underway),
+                Err(TryLockError::Error(error)) => return Err(self.failed()(error)),
+            }
+        }
+    }
+
+    fn lock_file(&self, extension: &str) -> Result<File, LedgerError> {
+        let mut path = self.path.as_os_str().to_owned();
+        path.push(".");
+        path.push(extension);
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+        file.map_err(self.failed())
     }
 
     /// Whether this PIN was refused by this token, or its try never ended.
@@ -85,10 +121,7 @@ impl PinLedger {
 
     /// One process at a time: an operator's command may run beside the proxy.
     fn change(&self, change: impl FnOnce(&mut Vec<Entry>)) -> Result<(), LedgerError> {
-        let mut lock = self.path.as_os_str().to_owned();
-        lock.push(".lock");
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(lock);
-        let lock = lock.map_err(self.failed())?;
+        let lock = self.lock_file("lock")?;
         lock.lock().map_err(self.failed())?;
         let mut entries = self.read()?;
         change(&mut entries);
@@ -183,6 +216,25 @@ mod tests {
         assert!(!again.is_refused(&token("A"), &right).unwrap());
         assert!(!again.is_refused(&token("B"), &wrong).unwrap());
         assert!(!fs::read_to_string(&path).unwrap().contains("1111"));
+    }
+
+    #[test]
+    fn a_login_waits_for_another_that_is_under_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = PinLedger::new(folder.path().join("pins"));
+        let pin = Secret::copy_from(b"2222");
+        let trial = ledger.begin().unwrap();
+        let entry = ledger.enter(&token("A"), &pin).unwrap();
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                let _trial = ledger.begin().unwrap();
+                ledger.is_refused(&token("A"), &pin).unwrap()
+            });
+            // Whether it waits already or not yet: it must not see the entry.
+            ledger.withdraw(&entry).unwrap();
+            drop(trial);
+            assert!(!other.join().unwrap());
+        });
     }
 
     #[test]

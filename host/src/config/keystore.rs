@@ -64,9 +64,7 @@ pub fn read(section: Section<'_>, hsms: &[Hsm]) -> Option<Keystore> {
 }
 
 fn seal(section: Section<'_>, hsms: &[Hsm]) -> Option<SealSource> {
-    let key = section
-        .get("hsm_key")
-        .map_or(Some(SEAL_KEY.to_owned()), |entry| entry.parsed(label));
+    let key = section.get("hsm_key").map_or(Some(SEAL_KEY.to_owned()), |entry| entry.parsed(label));
     let by_hsm = section.get("hsm").map(|entry| {
         let name = entry.text()?;
         let Some(hsm) = hsms.iter().find(|hsm| hsm.name == name) else {

@@ -27,7 +27,8 @@ pub struct Length {
 
 impl Length {
     /// For docs/performance.md.
-    pub const FULL: Self = Self { runs: 5, seconds: 10.0, many_requests: 1_000_000, many_hsm_requests: 5_000_000 };
+    pub const FULL: Self =
+        Self { runs: 5, seconds: 10.0, many_requests: 1_000_000, many_hsm_requests: 5_000_000 };
     /// To see where one stands.
     pub const QUICK: Self = Self { runs: 3, seconds: 3.0, many_requests: 100_000, many_hsm_requests: 20_000 };
 }
@@ -153,9 +154,10 @@ impl Report {
     /// How many requests had another end than a right answer.
     pub fn errors(&self) -> f64 {
         let outcomes = self.0["outcomes"].as_array();
-        let wrong = outcomes.into_iter().flatten().filter(|outcome| {
-            outcome["status"].as_u64() != Some(200) || !outcome["error_name"].is_null()
-        });
+        let wrong = outcomes
+            .into_iter()
+            .flatten()
+            .filter(|outcome| outcome["status"].as_u64() != Some(200) || !outcome["error_name"].is_null());
         wrong.filter_map(|outcome| outcome["count"].as_f64()).sum()
     }
 

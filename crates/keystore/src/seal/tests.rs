@@ -94,7 +94,8 @@ struct Toy {
 
 impl HsmKey for Toy {
     fn wrap(&self, root: &Secret) -> Result<Vec<u8>, HsmKeyError> {
-        Ok([&[self.key], root.expose().iter().map(|byte| byte ^ self.key).collect::<Vec<_>>().as_slice()].concat())
+        Ok([&[self.key], root.expose().iter().map(|byte| byte ^ self.key).collect::<Vec<_>>().as_slice()]
+            .concat())
     }
 
     fn unwrap(&self, wrapped: &[u8]) -> Result<Secret, HsmKeyError> {

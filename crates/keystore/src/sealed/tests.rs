@@ -127,7 +127,10 @@ fn an_hsm_seal_is_refused_by_name_where_another_is_given() {
     bytes[10] = 4;
     let bytes = with_right_checksum(bytes);
     assert_eq!(info(&bytes).unwrap().seal.kind(), SealKind::Hsm);
-    assert!(matches!(open(&bytes, &with), Err(OpenError::Seal(SealError::OtherKind { sealed_by: SealKind::Hsm, .. }))));
+    assert!(matches!(
+        open(&bytes, &with),
+        Err(OpenError::Seal(SealError::OtherKind { sealed_by: SealKind::Hsm, .. }))
+    ));
 }
 
 #[test]

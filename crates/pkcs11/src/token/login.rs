@@ -24,6 +24,7 @@ impl Token {
             );
         }
         let ledger = |error: crate::ledger::LedgerError| Fault::Token(error.to_string());
+        let _trial = self.ledger.begin().map_err(ledger)?;
         if self.ledger.is_refused(info, pin).map_err(ledger)? {
             return Err(Fault::Token(format!(
                 "this PIN was refused before and isn't tried again; configure the right one, or delete {} to try it once more",

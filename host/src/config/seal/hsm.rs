@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use holdfast_keystore::{HsmKey, HsmKeyError};
-use holdfast_pkcs11::{Error, Fleet, FleetSettings, HsmSettings, Isolation, KeySettings, Sealed, Status, wait};
+use holdfast_pkcs11::{
+    Error, Fleet, FleetSettings, HsmSettings, Isolation, KeySettings, Sealed, Status, wait,
+};
 use holdfast_secret::Secret;
 
 use crate::config::Hsm;
@@ -129,7 +131,8 @@ impl HsmKey for HsmSeal {
         let fleet = self.connect()?;
         let sealed = Sealed { ciphertext, iv, tag, metadata };
         let deadline = Instant::now() + CALL_TIME;
-        let opened = wait(fleet.decrypt(ID, sealed, AAD, AAD, deadline)).map_err(|error| self.failed(error))?;
+        let opened =
+            wait(fleet.decrypt(ID, sealed, AAD, AAD, deadline)).map_err(|error| self.failed(error))?;
         Ok(Secret::copy_from(&opened.plaintext))
     }
 }
@@ -140,8 +143,13 @@ fn parse(bytes: &[u8]) -> Option<Wrapped<'_>> {
     let (metadata, rest) = short(rest)?;
     let (iv, rest) = short(rest)?;
     let (ciphertext, tag) = rest.split_at_checked(ROOT_LEN)?;
-    (*form == FORM && tag.len() == TAG_LEN && matches!(iv.len(), 12 | 16))
-        .then_some(Wrapped { key, metadata, iv, ciphertext, tag })
+    (*form == FORM && tag.len() == TAG_LEN && matches!(iv.len(), 12 | 16)).then_some(Wrapped {
+        key,
+        metadata,
+        iv,
+        ciphertext,
+        tag,
+    })
 }
 
 fn short(bytes: &[u8]) -> Option<(&[u8], &[u8])> {

@@ -11,7 +11,8 @@ use crate::workspace::Workspace;
 
 use super::token::HsmBench;
 
-pub const WHAT: &str = "C_Encrypt hangs at 500 requests a second, in one HSM of two and in all; worker processes";
+pub const WHAT: &str =
+    "C_Encrypt hangs at 500 requests a second, in one HSM of two and in all; worker processes";
 
 const HANG: &str = "C_Encrypt hang\n";
 /// Before the hang begins, so that the load is under way.
@@ -20,8 +21,7 @@ const RATE: [&str; 8] = ["--rate", "500", "--connections", "64", "--principals",
 const RECOVERY: Duration = Duration::from_secs(20);
 
 pub fn measure(workspace: &Workspace, length: Length) -> Result<Vec<Figure>> {
-    let hsms =
-        Hsms { count: 2, sessions: 16, isolation: Isolation::Process, behind: Behind::FaultModule };
+    let hsms = Hsms { count: 2, sessions: 16, isolation: Isolation::Process, behind: Behind::FaultModule };
     let made = hsms.make(workspace, length)?;
     let mut figures = one_of_two(&made, length)?;
     figures.extend(all(&made, length)?);

@@ -23,8 +23,7 @@ struct Held {
 }
 
 pub fn measure(workspace: &Workspace, length: Length) -> Result<Vec<Figure>> {
-    let hsms =
-        Hsms { count: 1, sessions: 16, isolation: Isolation::Process, behind: Behind::Nothing };
+    let hsms = Hsms { count: 1, sessions: 16, isolation: Isolation::Process, behind: Behind::Nothing };
     let made = hsms.make(workspace, length)?;
     let server = made.bench.start()?;
     let run = |count: u64| {
@@ -43,7 +42,12 @@ pub fn measure(workspace: &Workspace, length: Length) -> Result<Vec<Figure>> {
         Figure::new("many calls of an HSM: growth of memory", "MiB", Goal::AtMost(2.0), vec![resident]),
         Figure::new("more threads", "threads", Goal::AtMost(0.0), more(after.threads, before.threads)),
         Figure::new("more open files", "files", Goal::AtMost(0.0), more(after.files, before.files)),
-        Figure::new("more processes", "processes", Goal::AtMost(0.0), more(after.processes, before.processes)),
+        Figure::new(
+            "more processes",
+            "processes",
+            Goal::AtMost(0.0),
+            more(after.processes, before.processes),
+        ),
     ])
 }
 

@@ -11,8 +11,7 @@ pub const WHAT: &str = "an HSM whose C_Encrypt takes 5 ms, 64 connections, 32 se
 const LOAD: [&str; 6] = ["--connections", "64", "--principals", "100", "--mix", "encrypt=1"];
 
 pub fn measure(workspace: &Workspace, length: Length) -> Result<Vec<Figure>> {
-    let hsms =
-        Hsms { count: 1, sessions: 32, isolation: Isolation::Process, behind: Behind::FaultModule };
+    let hsms = Hsms { count: 1, sessions: 32, isolation: Isolation::Process, behind: Behind::FaultModule };
     let made = hsms.make(workspace, length)?;
     made.fault("hsm-0", "C_Encrypt delay 5\n")?;
     let server = made.bench.start()?;

@@ -51,7 +51,10 @@ impl Hsms {
         let folder = bench.config().with_file_name("tokens");
         std::fs::create_dir_all(&folder).map_err(file("can't create", &folder))?;
         let softhsm2 = folder.join("softhsm2.conf");
-        let text = format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n", folder.display());
+        let text = format!(
+            "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
+            folder.display()
+        );
         std::fs::write(&softhsm2, text).map_err(file("can't write", &softhsm2))?;
         bench.environment.push(("SOFTHSM2_CONF".into(), softhsm2.clone().into()));
         let real = setup::softhsm2()?;
@@ -99,7 +102,13 @@ impl HsmBench {
     }
 
     /// A copy of the fault module for one HSM; what its files hold is in tests/fault-module/src/lib.rs.
-    fn fault_module(&self, workspace: &Workspace, name: &str, real: &Path, softhsm2: &Path) -> Result<PathBuf> {
+    fn fault_module(
+        &self,
+        workspace: &Workspace,
+        name: &str,
+        real: &Path,
+        softhsm2: &Path,
+    ) -> Result<PathBuf> {
         let folder = self.folder.join(format!("{name}-faults"));
         std::fs::create_dir_all(&folder).map_err(file("can't create", &folder))?;
         let library = workspace.target().join("release/libholdfast_fault_module.so");
@@ -142,9 +151,11 @@ impl HsmBench {
 
     /// What an encryption takes in a loop of one thread with a cached handle, in us.
     pub fn own_speed(&self) -> Result<f64> {
-        let text = self.holdfast(&["hsm", "probe", "hsm-0", "--key", "demo", "--rounds", ROUNDS, "--json"])?;
-        let report: Value = serde_json::from_str(&text)
-            .map_err(|error| Error::Unexpected(format!("`holdfast hsm probe --json` printed no JSON: {error}")))?;
+        let text =
+            self.holdfast(&["hsm", "probe", "hsm-0", "--key", "demo", "--rounds", ROUNDS, "--json"])?;
+        let report: Value = serde_json::from_str(&text).map_err(|error| {
+            Error::Unexpected(format!("`holdfast hsm probe --json` printed no JSON: {error}"))
+        })?;
         let missing = || Error::Unexpected("`holdfast hsm probe --json` measured no speed".into());
         report.pointer("/speed/encrypt_microseconds").and_then(Value::as_f64).ok_or_else(missing)
     }
