@@ -247,3 +247,45 @@ fn a_problem_found_later_still_has_its_place() {
     let problem = parse(GOOD).unwrap().problem("key_store[0].policy.files[0]", "isn't there");
     assert_eq!(problem.to_string(), "etc/holdfast.toml:27:10: key_store[0].policy.files[0]: isn't there");
 }
+
+const HSM: &str = r#"[[hsm]]
+name = "hsm-1"
+module = "/usr/lib/p11.so"
+token_label = "t"
+pin_file = "pin"
+"#;
+
+#[test]
+fn a_seal_names_an_hsm_of_the_file_and_its_pins_are_kept_with_the_key_store_that_it_serves() {
+    let by_hsm = "seal = { hsm = \"hsm-1\" }";
+    let text = format!("{}{HSM}", GOOD.replace("seal = { key_file = \"keystore.seal\" }", by_hsm));
+    let SealSource::Hsm(seal) = parse(&text).unwrap().keystore.seal else { panic!("another seal") };
+    assert_eq!((seal.hsm.name.as_str(), seal.key.as_str()), ("hsm-1", "holdfast-seal"));
+    assert_eq!(seal.pin_folder, Path::new("etc/hsm-state"));
+
+    let serving = text.replace("uri_path_prefix", "hsm = [\"hsm-1\"]\nuri_path_prefix");
+    let config = parse(&serving).unwrap();
+    let SealSource::Hsm(seal) = &config.keystore.seal else { panic!("another seal") };
+    assert_eq!(seal.pin_folder, Path::new("etc/hsm-state/demo"));
+    let store = &config.key_stores[0];
+    let fleet = config.fleet(store, store.hsm.as_ref().unwrap());
+    assert_eq!(fleet.pin_folder, seal.pin_folder);
+    assert_eq!(fleet.hidden, ["holdfast-seal"], "requests can't name the key that seals");
+
+    let unknown = parse(&text.replace("{ hsm = \"hsm-1\" }", "{ hsm = \"hsm-2\" }")).unwrap_err();
+    assert!(unknown.to_string().contains("\"hsm-2\" is no [[hsm]] of this file"), "{unknown}");
+}
+
+#[test]
+fn a_seals_hsm_key_needs_an_hsm_and_a_label() {
+    refuses(
+        "{ key_file = \"keystore.seal\" }",
+        "{ key_file = \"keystore.seal\", hsm_key = \"k\" }",
+        "13:37: keystore.seal.hsm_key: is only for a seal with `hsm = \"...\"`",
+    );
+    refuses(
+        "{ key_file = \"keystore.seal\" }",
+        "{ key_file = \"keystore.seal\", hsm = \"h\" }",
+        "13:43: keystore.seal.hsm: \"h\" is no [[hsm]] of this file",
+    );
+}
