@@ -9,6 +9,7 @@ use crate::request::{Answer, Iv, Operation, Work};
 use crate::settings::{FleetSettings, HsmSettings};
 use crate::uses::{Uses, UsesError};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -63,6 +64,7 @@ struct Inner {
     reserver: OnceLock<Thread>,
     changed: (Mutex<()>, Condvar),
     looked: Mutex<Option<Instant>>,
+    turn: AtomicUsize,
     // Held, so that it lives as long as the fleet.
     _watch: Arc<Watch>,
 }
@@ -113,6 +115,7 @@ impl Fleet {
             reserver: OnceLock::new(),
             changed: (Mutex::new(()), Condvar::new()),
             looked: Mutex::new(None),
+            turn: AtomicUsize::new(0),
             _watch: Arc::clone(&watch),
         });
         let fleet = Fleet { inner };
@@ -301,11 +304,12 @@ impl Inner {
         Err(failed.unwrap_or_else(|| self.unavailable()))
     }
 
-    /// The least loaded HSM that serves, and whether there is another.
+    /// The least loaded HSM that serves, of equals each in its turn; and whether there is another.
     fn choose(&self, on: u16, tried: u16) -> Option<(usize, bool)> {
+        let (count, turn) = (self.hsms.len(), self.turn.fetch_add(1, Ordering::Relaxed));
         let candidates = || {
             let usable = |index: &usize| (on & !tried) & (1 << index) != 0 && self.hsms[*index].is_serving();
-            (0..self.hsms.len()).filter(usable)
+            (0..count).map(|step| (turn % count + step) % count).filter(usable)
         };
         let least = candidates().min_by_key(|index| self.hsms[*index].lane.load())?;
         Some((least, candidates().count() > 1))

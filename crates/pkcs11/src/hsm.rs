@@ -165,6 +165,8 @@ impl Hsm {
             self.lost.store(true, Ordering::Release);
         }
         match fault.breaker() {
+            // The keys are others than were listed.
+            Breaker::Keep if matches!(fault, Fault::NoKey | Fault::AmbiguousLabel) => self.check_soon(),
             Breaker::Keep => {}
             Breaker::Open => self.trip(&fault.to_string()),
             Breaker::Count => {

@@ -69,7 +69,7 @@ impl Lane {
         Lane {
             state: Mutex::default(),
             capacity,
-            cores: std::thread::available_parallelism().map_or(2, usize::from),
+            cores: std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1)),
             load: AtomicUsize::new(0),
             service: AtomicU32::new(1000),
         }

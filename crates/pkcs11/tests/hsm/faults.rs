@@ -253,6 +253,27 @@ fn in_threads_hung_calls_are_written_off_so_many_times_and_no_more() {
 }
 
 #[test]
+fn a_single_call_that_hangs_takes_neither_its_session_nor_the_others() {
+    for isolation in BOTH {
+        let Some(rig) = Rig::with(&["single"], isolation, |_, settings| settings.hsms[0].sessions = 1) else {
+            return;
+        };
+        let faults = rig.faults();
+        let rule = faults.hang("C_EncryptInit", When::Next(1));
+        let began = Instant::now();
+        while faults.hits(rule) == 0 {
+            let _ = rig.encrypt();
+        }
+        eventually(|| rig.encrypt());
+        println!("{isolation:?}: its only session is back after {:?}", began.elapsed());
+        let inside = if isolation == THREADS { 1 } else { 0 };
+        assert_eq!(faults.inside(Function::C_EncryptInit), inside);
+        faults.lift(rule);
+        rig.until_active();
+    }
+}
+
+#[test]
 fn a_token_that_allows_few_sessions_serves_with_those() {
     for isolation in BOTH {
         // One for the login, one to work.

@@ -1,7 +1,7 @@
 //! Several HSMs with the same keys: when one fails, callers don't notice.
 
-use crate::rig::{BOTH, Part, Rig, TEXT, eventually, import_key};
-use holdfast_pkcs11::{Error, FleetSettings, Isolation, Status};
+use crate::rig::{AAD, BOTH, PATIENCE, Part, Rig, TEXT, eventually, frame, import_key};
+use holdfast_pkcs11::{Error, FleetSettings, Isolation, Status, wait};
 use holdfast_test_tokens::{Crash, Rule, Token, When};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -100,6 +100,23 @@ fn fails_over(what: &str, isolation: Isolation, begin: fn(&Part) -> Option<Rule>
 fn one_of_two_hangs() {
     for isolation in BOTH {
         fails_over("hangs", isolation, |part| Some(part.faults.hang("*", When::Always)));
+    }
+}
+
+#[test]
+fn an_hsm_that_hangs_is_not_waited_for_longer_than_an_attempt() {
+    for isolation in BOTH {
+        let Some(rig) = Rig::new(&["good", "bad"], isolation) else { return };
+        let rule = rig.parts[1].faults.hang("C_Encrypt", When::Always);
+        let began = Instant::now();
+        let deadline = began + PATIENCE;
+        let hung = || rig.parts[1].faults.hits(rule);
+        while hung() == 0 {
+            let made =
+                wait(rig.fleet.encrypt("demo", TEXT, |metadata| frame(AAD, metadata), deadline)).unwrap();
+            assert_eq!(&*made.hsm, "good");
+        }
+        assert!(began.elapsed() < PATIENCE / 2);
     }
 }
 

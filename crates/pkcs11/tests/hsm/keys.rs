@@ -137,6 +137,19 @@ fn a_version_stops_encrypting_at_its_limit_across_restarts() {
     assert_eq!(eventually(|| rig.decrypt(made.as_ref().unwrap())), TEXT);
 }
 
+#[test]
+fn a_key_that_is_destroyed_becomes_unknown_and_is_no_fault_of_the_hsm() {
+    for isolation in BOTH {
+        let Some(rig) = Rig::new(&["destroyed"], isolation) else { return };
+        eventually(|| rig.encrypt());
+        rig.parts[0].token.destroy_key("demo");
+        assert!(rig.until(|rig| matches!(rig.encrypt(), Err(Error::KeyNotFound))), "{:?}", rig.encrypt());
+        assert!(rig.fleet.can_serve());
+        import_key(&rig.parts[0].token, "demo");
+        assert!(rig.until(|rig| rig.encrypt().is_ok()));
+    }
+}
+
 /// What AWS's sample proxy makes, by its documented layout, with the token's own key.
 fn of_the_sample_proxy(token: &Token, aad: Option<&[u8]>, metadata: &[u8]) -> Encrypted {
     let session = token.session();

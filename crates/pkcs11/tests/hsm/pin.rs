@@ -25,7 +25,7 @@ fn a_wrong_pin_is_tried_once_and_not_again_after_a_restart() {
         assert_eq!(rig.faults().calls(Function::C_Login), 1);
         // Nothing of it is written where it could be read.
         for file in std::fs::read_dir(rig.state.path()).unwrap() {
-            assert!(!std::fs::read_to_string(file.unwrap().path()).unwrap().contains("9999"));
+            assert!(!std::fs::read_to_string(file.unwrap().path()).unwrap().contains("9999-9999"));
         }
         *rig.parts[0].pin.lock().unwrap() = rig.parts[0].token.pin();
         rig.until_active();
