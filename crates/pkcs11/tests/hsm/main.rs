@@ -5,6 +5,7 @@
 mod faults;
 mod fleet;
 mod forms;
+mod growth;
 mod keys;
 mod one;
 mod pin;
