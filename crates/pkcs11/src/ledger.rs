@@ -1,7 +1,7 @@
 //! Which PINs were refused, so that none is tried twice: not in this process, not after a restart.
 //!
-//! A PIN is entered here before it is tried and taken out when the token accepts it, so a kill in between counts as a
-//! failed try. What is written is Argon2id of the PIN with the token's serial number, since PINs are short.
+//! A PIN is entered here before it is tried, and taken out when the token accepts it. One whose try never ended, because
+//! the module hung or crashed, is tried again a few times unless the token says that a wrong PIN was tried. What is written is Argon2id of the PIN with the token's serial number, since PINs are short.
 
 use crate::module::TokenInfo;
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -49,11 +49,14 @@ pub struct Trial {
 pub struct Entry {
     salt: [u8; SALT_LEN],
     hash: [u8; HASH_LEN],
+    is_refused: bool,
 }
 
 const SALT_LEN: usize = 16;
 const HASH_LEN: usize = 32;
 const ENTRIES: usize = 32;
+/// So many tries of a PIN may end without the token's word.
+const UNJUDGED: usize = 3;
 /// For another process's login to end.
 const PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(10);
@@ -91,21 +94,26 @@ impl PinLedger {
         file.map_err(self.failed())
     }
 
-    /// Whether this PIN was refused by this token, or its try never ended.
-    pub fn is_refused(&self, token: &TokenInfo, pin: &Secret) -> Result<bool, LedgerError> {
+    /// Whether this token never refused this PIN. Tries that never ended count against it where the token says that a
+    /// wrong PIN was tried, and when there were several.
+    pub fn may_try(&self, token: &TokenInfo, pin: &Secret) -> Result<bool, LedgerError> {
+        let mut unjudged = 0;
         for entry in self.read()? {
             if hash(token, pin, &entry.salt)? == entry.hash {
-                return Ok(true);
+                if entry.is_refused {
+                    return Ok(false);
+                }
+                unjudged += 1;
             }
         }
-        Ok(false)
+        Ok(unjudged == 0 || (unjudged < UNJUDGED && !token.is_pin_count_low()))
     }
 
     /// Enters a PIN, before it is tried.
     pub fn enter(&self, token: &TokenInfo, pin: &Secret) -> Result<Entry, LedgerError> {
         let mut salt = [0; SALT_LEN];
         getrandom::fill(&mut salt).map_err(|error| LedgerError::Hash(error.to_string()))?;
-        let entry = Entry { salt, hash: hash(token, pin, &salt)? };
+        let entry = Entry { salt, hash: hash(token, pin, &salt)?, is_refused: false };
         self.change(|entries| {
             entries.push(entry);
             let excess = entries.len().saturating_sub(ENTRIES);
@@ -114,7 +122,19 @@ impl PinLedger {
         Ok(entry)
     }
 
-    /// Takes an entry out: the token accepted the PIN, or didn't judge it.
+    /// The token refused it.
+    pub fn refuse(&self, entry: &Entry) -> Result<(), LedgerError> {
+        self.change(|entries| {
+            entries.iter_mut().filter(|other| *other == entry).for_each(|entry| entry.is_refused = true);
+        })
+    }
+
+    /// The token accepted it; tries that never ended are forgotten too.
+    pub fn accept(&self, entry: &Entry) -> Result<(), LedgerError> {
+        self.change(|entries| entries.retain(|other| other.is_refused && other != entry))
+    }
+
+    /// The token didn't judge it.
     pub fn withdraw(&self, entry: &Entry) -> Result<(), LedgerError> {
         self.change(|entries| entries.retain(|other| other != entry))
     }
@@ -132,7 +152,7 @@ impl PinLedger {
         |source| LedgerError::File { path: self.path.clone(), source }
     }
 
-    /// One line an entry: salt and hash in hexadecimal.
+    /// One line an entry: salt and hash in hexadecimal, and `refused` if the token said so.
     fn read(&self) -> Result<Vec<Entry>, LedgerError> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
@@ -140,8 +160,9 @@ impl PinLedger {
             Err(error) => return Err(self.failed()(error)),
         };
         let entry = |line: &str| {
+            let (line, is_refused) = line.strip_suffix(" refused").map_or((line, false), |line| (line, true));
             let (salt, hash) = line.split_once(' ')?;
-            Some(Entry { salt: unhex(salt)?, hash: unhex(hash)? })
+            Some(Entry { salt: unhex(salt)?, hash: unhex(hash)?, is_refused })
         };
         let damaged =
             || io::Error::new(io::ErrorKind::InvalidData, "a line is damaged; delete the file to try again");
@@ -152,7 +173,10 @@ impl PinLedger {
     }
 
     fn write(&self, entries: &[Entry]) -> Result<(), LedgerError> {
-        let line = |entry: &Entry| format!("{} {}\n", hex(&entry.salt), hex(&entry.hash));
+        let line = |entry: &Entry| {
+            let refused = if entry.is_refused { " refused" } else { "" };
+            format!("{} {}{refused}\n", hex(&entry.salt), hex(&entry.hash))
+        };
         let text: String = entries.iter().map(line).collect();
         replace(&self.path, text.as_bytes()).map_err(self.failed())
     }
@@ -210,11 +234,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pins");
         let (wrong, right) = (Secret::copy_from(b"1111"), Secret::copy_from(b"2222"));
-        PinLedger::new(&path).enter(&token("A"), &wrong).unwrap();
+        let before = PinLedger::new(&path);
+        before.refuse(&before.enter(&token("A"), &wrong).unwrap()).unwrap();
         let again = PinLedger::new(&path);
-        assert!(again.is_refused(&token("A"), &wrong).unwrap());
-        assert!(!again.is_refused(&token("A"), &right).unwrap());
-        assert!(!again.is_refused(&token("B"), &wrong).unwrap());
+        assert!(!again.may_try(&token("A"), &wrong).unwrap());
+        assert!(again.may_try(&token("A"), &right).unwrap());
+        assert!(again.may_try(&token("B"), &wrong).unwrap());
+        // Another's success changes nothing.
+        again.accept(&again.enter(&token("A"), &right).unwrap()).unwrap();
+        assert!(!again.may_try(&token("A"), &wrong).unwrap());
         assert!(!fs::read_to_string(&path).unwrap().contains("1111"));
     }
 
@@ -228,12 +256,12 @@ mod tests {
         std::thread::scope(|scope| {
             let other = scope.spawn(|| {
                 let _trial = ledger.begin().unwrap();
-                ledger.is_refused(&token("A"), &pin).unwrap()
+                std::fs::read(ledger.path()).unwrap()
             });
             // Whether it waits already or not yet: it must not see the entry.
             ledger.withdraw(&entry).unwrap();
             drop(trial);
-            assert!(!other.join().unwrap());
+            assert_eq!(other.join().unwrap(), b"");
         });
     }
 
@@ -243,9 +271,23 @@ mod tests {
         let ledger = PinLedger::new(folder.path().join("pins"));
         let pin = Secret::copy_from(b"2222");
         let entry = ledger.enter(&token("A"), &pin).unwrap();
-        ledger.withdraw(&entry).unwrap();
-        assert!(!ledger.is_refused(&token("A"), &pin).unwrap());
+        ledger.accept(&entry).unwrap();
+        assert!(ledger.may_try(&token("A"), &pin).unwrap());
         assert_eq!(fs::read(ledger.path()).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_try_that_never_ended_is_repeated_a_few_times_unless_the_token_saw_a_wrong_pin() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = PinLedger::new(folder.path().join("pins"));
+        let pin = Secret::copy_from(b"2222");
+        let warns = TokenInfo { flags: cryptoki_sys::CKF_USER_PIN_COUNT_LOW, ..token("A") };
+        for _ in 0..UNJUDGED {
+            assert!(ledger.may_try(&token("A"), &pin).unwrap());
+            ledger.enter(&token("A"), &pin).unwrap();
+            assert!(!ledger.may_try(&warns, &pin).unwrap());
+        }
+        assert!(!ledger.may_try(&token("A"), &pin).unwrap());
     }
 
     #[test]
@@ -253,6 +295,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ledger = PinLedger::new(folder.path().join("pins"));
         fs::write(ledger.path(), "what").unwrap();
-        assert!(ledger.is_refused(&token("A"), &Secret::copy_from(b"1")).is_err());
+        assert!(ledger.may_try(&token("A"), &Secret::copy_from(b"1")).is_err());
     }
 }

@@ -25,22 +25,25 @@ impl Token {
         }
         let ledger = |error: crate::ledger::LedgerError| Fault::Token(error.to_string());
         let _trial = self.ledger.begin().map_err(ledger)?;
-        if self.ledger.is_refused(info, pin).map_err(ledger)? {
+        if !self.ledger.may_try(info, pin).map_err(ledger)? {
             return Err(Fault::Token(format!(
-                "this PIN was refused before and isn't tried again; configure the right one, or delete {} to try it once more",
+                "this PIN was refused before (or its tries never ended) and isn't tried again; configure the right one, or delete {} to try it once more",
                 self.ledger.path().display()
             )));
         }
         let entry = self.ledger.enter(info, pin).map_err(ledger)?;
         match self.module.login(session, pin) {
-            Ok(()) => self.ledger.withdraw(&entry).map_err(ledger),
+            Ok(()) => self.ledger.accept(&entry).map_err(ledger),
             Err(error) if error.code == CKR_USER_ALREADY_LOGGED_IN => {
                 self.ledger.withdraw(&entry).map_err(ledger)
             }
             Err(error) => {
-                if !judges_pin(error.code) {
-                    self.ledger.withdraw(&entry).map_err(ledger)?;
-                }
+                let noted = match self.was_refused(error.code) {
+                    Some(true) => self.ledger.refuse(&entry),
+                    Some(false) => self.ledger.withdraw(&entry),
+                    None => Ok(()),
+                };
+                noted.map_err(ledger)?;
                 Err(Fault::Call(error))
             }
         }
@@ -59,21 +62,18 @@ impl Token {
         let info = self.module.token_info(slot)?;
         self.log_in(session, &info)
     }
-}
 
-/// Whether a login's failure may have cost a try.
-fn judges_pin(code: CK_RV) -> bool {
-    !matches!(
-        code,
-        CKR_CRYPTOKI_NOT_INITIALIZED
-            | CKR_DEVICE_REMOVED
-            | CKR_SESSION_CLOSED
-            | CKR_SESSION_HANDLE_INVALID
-            | CKR_SESSION_READ_ONLY_EXISTS
-            | CKR_TOKEN_NOT_PRESENT
-            | CKR_USER_ANOTHER_ALREADY_LOGGED_IN
-            | CKR_USER_PIN_NOT_INITIALIZED
-            | CKR_USER_TOO_MANY_TYPES
-            | CKR_USER_TYPE_INVALID
-    )
+    /// Whether a login failed because of the PIN; none where nothing says so. A code that isn't about PINs may still hide
+    /// one that was wrong, and then the token's flags tell.
+    fn was_refused(&self, code: CK_RV) -> Option<bool> {
+        match code {
+            CKR_PIN_INCORRECT | CKR_PIN_INVALID | CKR_PIN_LEN_RANGE | CKR_PIN_EXPIRED | CKR_PIN_LOCKED => {
+                Some(true)
+            }
+            _ => {
+                let (_, info) = self.find_slot().ok()?;
+                Some(info.is_pin_count_low() || info.is_final_try() || info.is_locked())
+            }
+        }
+    }
 }

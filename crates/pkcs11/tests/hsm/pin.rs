@@ -2,7 +2,7 @@
 
 use crate::rig::{BOTH, Part, Rig, THREADS, eventually, start_fleet};
 use holdfast_pkcs11::{Isolation, Status};
-use holdfast_test_tokens::{Function, Token};
+use holdfast_test_tokens::{Crash, Function, Token, When};
 
 /// CKF_USER_PIN_FINAL_TRY and CKF_USER_PIN_LOCKED.
 const WARNINGS: [(u64, &str); 2] = [(0x2_0000, "one more wrong PIN"), (0x4_0000, "locked")];
@@ -45,6 +45,17 @@ fn no_pin_is_tried_where_the_token_warns() {
         rig.faults().token_flags(0);
         rig.until_active();
     }
+}
+
+#[test]
+fn a_login_that_the_module_never_ends_does_not_cost_the_right_pin() {
+    let Some(token) = Token::softhsm2("unended") else { return };
+    let part = Part::new(token);
+    let crash = part.faults.crash("C_Login", Crash::Segfault, When::Next(1));
+    let fails = part.faults.fail("C_Login", "CKR_GENERAL_ERROR", When::Next(5));
+    let rig = Rig::start(vec![part], Isolation::Process, |_, _| ());
+    rig.until_active();
+    assert_eq!((rig.faults().hits(crash), rig.faults().hits(fails)), (1, 5));
 }
 
 #[test]
