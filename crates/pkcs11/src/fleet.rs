@@ -263,8 +263,13 @@ impl Inner {
                 None if by_hsm => Iv::zero(12),
                 None => Iv::random().map_err(|error| Error::Failed(format!("no randomness: {error}")))?,
             };
-            if operation == Operation::Encrypt && self.uses.count(&version.label, &version.counter)? {
-                self.reserve_soon();
+            if operation == Operation::Encrypt {
+                let counted = self.uses.count(&version.label, &version.counter);
+                // Where none are left because the disk failed, that may have passed.
+                if !matches!(counted, Ok(false)) {
+                    self.reserve_soon();
+                }
+                counted?;
             }
             let work = Work {
                 operation,

@@ -10,6 +10,7 @@ use crate::request::{Answer, Operation};
 use crate::rv::Breaker;
 use crate::settings::{HsmSettings, Isolation, WorkerCommand};
 use crate::token::TokenSettings;
+use holdfast_secret::Secret;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
@@ -51,6 +52,8 @@ pub(crate) struct Hsm {
     stopping: AtomicBool,
     health: Mutex<Health>,
     keys: RwLock<Option<Arc<Vec<KeyAttributes>>>>,
+    /// The PIN that the token accepted last.
+    accepted: Mutex<Option<Secret>>,
     supervisor: OnceLock<Thread>,
     ivs: Ivs,
     watch: Weak<Watch>,
@@ -86,6 +89,7 @@ impl Hsm {
             stopping: AtomicBool::new(false),
             health: Mutex::new(Health::unchecked(&settings.name)),
             keys: RwLock::new(None),
+            accepted: Mutex::new(None),
             supervisor: OnceLock::new(),
             ivs: Ivs::default(),
             watch,

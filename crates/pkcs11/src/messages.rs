@@ -20,6 +20,8 @@ pub(crate) struct Start {
     pub(crate) settings: TokenSettings,
     pub(crate) sessions: u32,
     pub(crate) pin: Secret,
+    /// Whether the token accepted this PIN before.
+    pub(crate) proven: bool,
 }
 
 /// Which call of the host: its place, and the place's generation.
@@ -88,7 +90,7 @@ impl Start {
         out.u8(index(&TAG_PLACES, &quirks.tag)).u8(quirks.thread_safe.into());
         out.u8(test_key.is_some().into()).bytes(test_key.as_deref().unwrap_or_default().as_bytes());
         out.u8((*create_test_key).into()).bytes(ledger.as_os_str().as_bytes());
-        out.u32(self.sessions).bytes(self.pin.expose());
+        out.u32(self.sessions).bytes(self.pin.expose()).u8(self.proven.into());
         Zeroizing::new(out.0)
     }
 
@@ -111,9 +113,10 @@ impl Start {
         let ledger = path(reader.bytes()?);
         let sessions = reader.u32()?;
         let pin = Secret::copy_from(reader.bytes()?);
+        let proven = reader.u8()? != 0;
         reader.end()?;
         let settings = TokenSettings { module, selector, quirks, test_key, create_test_key, ledger };
-        Ok(Start { settings, sessions, pin })
+        Ok(Start { settings, sessions, pin, proven })
     }
 }
 
@@ -240,9 +243,10 @@ mod tests {
             create_test_key: true,
             ledger: "/l".into(),
         };
-        let start = Start { settings: settings.clone(), sessions: 3, pin: Secret::copy_from(b"1234") };
+        let pin = Secret::copy_from(b"1234");
+        let start = Start { settings: settings.clone(), sessions: 3, pin, proven: true };
         let read = Start::decode(&start.encode()).unwrap();
-        assert_eq!((read.settings, read.sessions), (settings, 3));
+        assert_eq!((read.settings, read.sessions, read.proven), (settings, 3, true));
         assert_eq!(read.pin.expose(), b"1234");
     }
 

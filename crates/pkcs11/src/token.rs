@@ -9,6 +9,7 @@ use cryptoki_sys::*;
 use holdfast_secret::Secret;
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 mod login;
@@ -53,6 +54,8 @@ pub struct Token {
     /// One at a time connects or logs in.
     connecting: Mutex<()>,
     pin: Mutex<Option<Secret>>,
+    /// Whether the token accepted this PIN before.
+    proven: AtomicBool,
 }
 
 /// Sessions belong to an epoch; a new one begins when the token is found anew or logged in to anew.
@@ -78,6 +81,7 @@ impl Token {
             keys: RwLock::default(),
             connecting: Mutex::new(()),
             pin: Mutex::new(None),
+            proven: AtomicBool::new(false),
         })
     }
 
@@ -95,9 +99,11 @@ impl Token {
 
     /// Finds the token, logs in and makes the test key if that is wanted. All sessions of before end. `may_restart`: no
     /// call is inside, so that the module may be initialised anew if it doesn't show the token and serves no other.
-    pub fn connect(&self, pin: Secret, may_restart: bool) -> Result<TokenInfo, Fault> {
+    /// `proven`: the token accepted this PIN before.
+    pub fn connect(&self, pin: Secret, proven: bool, may_restart: bool) -> Result<TokenInfo, Fault> {
         let _connecting = self.connecting.lock().unwrap_or_else(PoisonError::into_inner);
         *self.pin.lock().unwrap_or_else(PoisonError::into_inner) = Some(pin);
+        self.proven.store(proven, Ordering::Release);
         let (slot, info) = match self.find_slot() {
             Err(_) if may_restart && self.module.users() == 1 => {
                 self.disconnect();

@@ -2,9 +2,11 @@
 
 use super::Token;
 use crate::fault::Fault;
+use crate::ledger::Standing;
 use crate::module::{SessionHandle, TokenInfo};
 use cryptoki_sys::*;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 impl Token {
     /// Logs in, unless this PIN was refused before or one more wrong PIN would lock the token.
@@ -25,21 +27,36 @@ impl Token {
         }
         let ledger = |error: crate::ledger::LedgerError| Fault::Token(error.to_string());
         let _trial = self.ledger.begin().map_err(ledger)?;
-        if self.ledger.is_refused(info, pin).map_err(ledger)? {
-            return Err(Fault::Token(format!(
-                "this PIN was refused before and isn't tried again; configure the right one, or delete {} to try it once more",
-                self.ledger.path().display()
-            )));
-        }
-        let entry = self.ledger.enter(info, pin).map_err(ledger)?;
+        // Where the token says that wrong PINs were tried, a try that was cut short may have been one.
+        let proven = self.proven.load(Ordering::Acquire) && !info.is_pin_count_low();
+        let once_more = format!("or delete {} to try it once more", self.ledger.path().display());
+        let entry = match self.ledger.enter(info, pin, proven).map_err(ledger)? {
+            Standing::Try(entry) => entry,
+            Standing::Refused => {
+                return refused(&format!(
+                    "this PIN was refused before and isn't tried again; configure the right one, {once_more}"
+                ));
+            }
+            Standing::Unended => {
+                return refused(&format!(
+                    "a try of this PIN was cut short, so it may have been refused before and isn't tried again; {once_more}"
+                ));
+            }
+        };
         match self.module.login(session, pin) {
-            Ok(()) => self.ledger.withdraw(&entry).map_err(ledger),
+            Ok(()) => {
+                self.proven.store(true, Ordering::Release);
+                self.ledger.withdraw(&entry).map_err(ledger)
+            }
             Err(error) if error.code == CKR_USER_ALREADY_LOGGED_IN => {
                 self.ledger.withdraw(&entry).map_err(ledger)
             }
             Err(error) => {
-                if !judges_pin(error.code) {
-                    self.ledger.withdraw(&entry).map_err(ledger)?;
+                match verdict(error.code) {
+                    Verdict::None => self.ledger.withdraw(&entry).map_err(ledger)?,
+                    Verdict::Unclear if proven => self.ledger.withdraw(&entry).map_err(ledger)?,
+                    Verdict::Unclear => {}
+                    Verdict::Refused => self.ledger.refuse(&entry).map_err(ledger)?,
                 }
                 Err(Fault::Call(error))
             }
@@ -61,19 +78,35 @@ impl Token {
     }
 }
 
-/// Whether a login's failure may have cost a try.
-fn judges_pin(code: CK_RV) -> bool {
-    !matches!(
-        code,
+/// What a login's failure says about the PIN.
+enum Verdict {
+    /// Nothing: it wasn't looked at.
+    None,
+    /// Perhaps it was looked at, and cost a try.
+    Unclear,
+    /// It is wrong, or may be: vendors' own codes say so too.
+    Refused,
+}
+
+fn verdict(code: CK_RV) -> Verdict {
+    match code {
         CKR_CRYPTOKI_NOT_INITIALIZED
-            | CKR_DEVICE_REMOVED
-            | CKR_SESSION_CLOSED
-            | CKR_SESSION_HANDLE_INVALID
-            | CKR_SESSION_READ_ONLY_EXISTS
-            | CKR_TOKEN_NOT_PRESENT
-            | CKR_USER_ANOTHER_ALREADY_LOGGED_IN
-            | CKR_USER_PIN_NOT_INITIALIZED
-            | CKR_USER_TOO_MANY_TYPES
-            | CKR_USER_TYPE_INVALID
-    )
+        | CKR_DEVICE_REMOVED
+        | CKR_SESSION_CLOSED
+        | CKR_SESSION_HANDLE_INVALID
+        | CKR_SESSION_READ_ONLY_EXISTS
+        | CKR_TOKEN_NOT_PRESENT
+        | CKR_USER_ANOTHER_ALREADY_LOGGED_IN
+        | CKR_USER_PIN_NOT_INITIALIZED
+        | CKR_USER_TOO_MANY_TYPES
+        | CKR_USER_TYPE_INVALID => Verdict::None,
+        CKR_DEVICE_ERROR
+        | CKR_DEVICE_MEMORY
+        | CKR_FUNCTION_CANCELED
+        | CKR_FUNCTION_FAILED
+        | CKR_GENERAL_ERROR
+        | CKR_HOST_MEMORY
+        | CKR_TOKEN_NOT_RECOGNIZED => Verdict::Unclear,
+        _ => Verdict::Refused,
+    }
 }
