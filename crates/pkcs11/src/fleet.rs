@@ -4,10 +4,12 @@ use crate::call::Call;
 use crate::catalog::{Catalog, Key, Version};
 use crate::error::Error;
 use crate::hsm::{Health, Hsm, Status, Watch, supervise};
+use crate::ivs::Ivs;
 use crate::quirks::IvSource;
 use crate::request::{Answer, Iv, Operation, Work};
 use crate::settings::{FleetSettings, HsmSettings};
 use crate::uses::{Uses, UsesError};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
@@ -90,12 +92,13 @@ impl Fleet {
             }
         }
         for path in [&settings.state_folder, &settings.pin_folder] {
-            std::fs::create_dir_all(path)
-                .map_err(|source| StartError::Folder { path: path.clone(), source })?;
+            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+            made.map_err(|source| StartError::Folder { path: path.clone(), source })?;
         }
         let uses =
             Uses::open(settings.state_folder.join("uses"), settings.warn_after, settings.refuse_after)?;
         let watch = Arc::new(Watch::default());
+        let ivs = Arc::new(Ivs::default());
         let hsm = |hsm: &HsmSettings| {
             let ledger = ledger_path(&settings.pin_folder, &hsm.name);
             Hsm::new(
@@ -104,6 +107,7 @@ impl Fleet {
                 settings.check_interval,
                 settings.worker.clone(),
                 Arc::downgrade(&watch),
+                Arc::clone(&ivs),
             )
         };
         let hsms: Vec<_> = settings.hsms.iter().map(hsm).collect();
@@ -296,7 +300,13 @@ impl Inner {
                 Err(fault) => fault,
             };
             hsm.record(Some(&fault));
-            let error = Error::of(&hsm.settings.name, &fault);
+            let error = match Error::of(&hsm.settings.name, &fault) {
+                // What is encrypted can't be altered: the code makes no sense.
+                Error::InvalidCiphertext if operation == Operation::Encrypt => {
+                    Error::Failed(format!("{}: {fault}", hsm.settings.name))
+                }
+                error => error,
+            };
             if !fault.elsewhere() {
                 return Err(error);
             }
@@ -334,6 +344,16 @@ impl Inner {
         Error::Unavailable(why.collect::<Vec<_>>().join("; "))
     }
 
+    /// Why a ciphertext can't be decrypted that names a version nobody listed: one may have been made since the last listing,
+    /// or be on an HSM that wasn't reached yet, and then the ciphertext may be right.
+    fn unknown_version(&self) -> Error {
+        self.look_for_new_keys();
+        match self.hsms.iter().all(|hsm| hsm.keys().is_some()) {
+            true => Error::InvalidCiphertext,
+            false => self.unavailable(),
+        }
+    }
+
     fn reserve_soon(&self) {
         if let Some(reserver) = self.reserver.get() {
             reserver.unpark();
@@ -361,5 +381,34 @@ impl Inner {
                 hsm.check_soon();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Fault;
+    use crate::quirks::Quirks;
+    use crate::settings::{Isolation, TokenSelector};
+    use holdfast_secret::Secret;
+
+    #[test]
+    fn an_iv_that_another_hsm_of_the_fleet_made_is_a_repeated_one() {
+        let state = tempfile::tempdir().unwrap();
+        let hsm = |name: &str| HsmSettings {
+            isolation: Isolation::Threads { replaced_at_most: 0 },
+            quirks: Quirks { iv: IvSource::Parameters, ..Quirks::default() },
+            ..HsmSettings::new(
+                name,
+                "/nonexistent.so",
+                TokenSelector::Label(name.to_owned()),
+                Arc::new(|| Ok(Secret::copy_from(b"1"))),
+            )
+        };
+        let fleet = Fleet::start(FleetSettings::new(vec![hsm("a"), hsm("b")], state.path())).unwrap();
+        let [one, other] = fleet.inner.hsms.as_slice() else { panic!("two HSMs") };
+        let answer = Answer { iv: Iv::random().unwrap(), data: Zeroizing::new(Vec::new()) };
+        assert_eq!(one.judge(Operation::Encrypt, &answer), Ok(()));
+        assert_eq!(other.judge(Operation::Encrypt, &answer), Err(Fault::RepeatedIv));
     }
 }

@@ -127,12 +127,18 @@ impl PinLedger {
     /// The token refused it.
     pub fn refuse(&self, entry: &Entry) -> Result<(), LedgerError> {
         let same = |other: &&mut Entry| other.salt == entry.salt;
-        self.change(|entries| Ok(entries.iter_mut().filter(same).for_each(|entry| entry.refused = true)))
+        self.change(|entries| {
+            entries.iter_mut().filter(same).for_each(|entry| entry.refused = true);
+            Ok(())
+        })
     }
 
     /// Takes an entry out: the token accepted the PIN, or didn't judge it.
     pub fn withdraw(&self, entry: &Entry) -> Result<(), LedgerError> {
-        self.change(|entries| Ok(entries.retain(|other| other.salt != entry.salt)))
+        self.change(|entries| {
+            entries.retain(|other| other.salt != entry.salt);
+            Ok(())
+        })
     }
 
     /// One process at a time: an operator's command may run beside the proxy.

@@ -141,6 +141,8 @@ pub(crate) fn decode_started(message: &[u8]) -> Result<Result<TokenInfo, Fault>,
 pub(crate) fn encode_work(out: &mut Vec<u8>, (place, generation): Id, work: &Work) {
     let mut writer = Writer(std::mem::take(out));
     writer.0.clear();
+    // All room at once: growing would leave the text in freed memory.
+    writer.0.reserve(64 + work.label.len() + work.aad.len() + work.data.len());
     writer.u32(place).u64(generation).u8(index(&OPERATIONS, &work.operation));
     writer.bytes(work.iv.bytes()).bytes(work.label.as_bytes()).bytes(&work.aad).bytes(&work.data);
     *out = writer.0;
@@ -165,6 +167,8 @@ pub(crate) fn encode_end(out: &mut Vec<u8>, (place, generation): Id, result: &Re
     writer.u32(place).u64(generation);
     match result {
         Ok(answer) => {
+            // As in `encode_work`.
+            writer.0.reserve(64 + answer.data.len());
             writer.u8(1).bytes(answer.iv.bytes()).bytes(&answer.data);
         }
         Err(fault) => write_fault(writer.u8(0), fault),

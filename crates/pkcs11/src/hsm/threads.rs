@@ -105,7 +105,11 @@ fn work(hsm: &Hsm, token: Arc<Token>, place: usize, generation: u64) {
             }
             Next::Park if hsm.is_stopping() => return,
             Next::Park => thread::park(),
-            Next::Leave => return,
+            Next::Leave => {
+                // Its session is closed first: once the lane is quiet the module may be finalised.
+                drop(executor);
+                return hsm.lane.left();
+            }
         }
     }
 }

@@ -3,20 +3,24 @@
 use super::Token;
 use crate::fault::Fault;
 use crate::ledger::Standing;
-use crate::module::{SessionHandle, TokenInfo};
+use crate::module::{SessionHandle, SlotId};
 use cryptoki_sys::*;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 impl Token {
     /// Logs in, unless this PIN was refused before or one more wrong PIN would lock the token.
-    pub(super) fn log_in(&self, session: SessionHandle, info: &TokenInfo) -> Result<(), Fault> {
-        if !info.needs_login() {
-            return Ok(());
-        }
+    pub(super) fn log_in(&self, session: SessionHandle, slot: SlotId) -> Result<(), Fault> {
         let pin = self.pin.lock().unwrap_or_else(PoisonError::into_inner);
         let pin = pin.as_ref().ok_or_else(|| Fault::Token("there is no PIN".into()))?;
         let refused = |why: &str| Err(Fault::Token(why.to_owned()));
+        let ledger = |error: crate::ledger::LedgerError| Fault::Token(error.to_string());
+        let _trial = self.ledger.begin().map_err(ledger)?;
+        // Asked only now: a try that was under way elsewhere may have been the last but one.
+        let info = self.module.token_info(slot)?;
+        if !info.needs_login() {
+            return Ok(());
+        }
         if info.is_locked() {
             return Err(Fault::Locked);
         }
@@ -25,12 +29,10 @@ impl Token {
                 "one more wrong PIN locks the token, so none is tried; log in once with another tool",
             );
         }
-        let ledger = |error: crate::ledger::LedgerError| Fault::Token(error.to_string());
-        let _trial = self.ledger.begin().map_err(ledger)?;
         // Where the token says that wrong PINs were tried, a try that was cut short may have been one.
         let proven = self.proven.load(Ordering::Acquire) && !info.is_pin_count_low();
         let once_more = format!("or delete {} to try it once more", self.ledger.path().display());
-        let entry = match self.ledger.enter(info, pin, proven).map_err(ledger)? {
+        let entry = match self.ledger.enter(&info, pin, proven).map_err(ledger)? {
             Standing::Try(entry) => entry,
             Standing::Refused => {
                 return refused(&format!(
@@ -73,8 +75,7 @@ impl Token {
             }
             state.slot.ok_or_else(|| Fault::Token("the token isn't connected".into()))?
         };
-        let info = self.module.token_info(slot)?;
-        self.log_in(session, &info)
+        self.log_in(session, slot)
     }
 }
 
