@@ -106,7 +106,7 @@ impl Console {
         let pin = (hsm.pin)().map_err(AdminError::Pin)?;
         let settings = TokenSettings::of(hsm, ledger_path(state_folder, &hsm.name));
         let token = Token::new(TokenSettings { create_test_key: false, ..settings })?;
-        let info = token.connect(pin, false)?;
+        let info = token.connect(pin, false, false)?;
         let slot = token.slot()?;
         let module = Arc::clone(token.module());
         let session = module.open_session(slot, true)?;

@@ -3,11 +3,14 @@
 use crate::call::Call;
 use crate::catalog::{Catalog, Key, Version};
 use crate::error::Error;
+use crate::fault::Fault;
 use crate::hsm::{Health, Hsm, Status, Watch, supervise};
+use crate::ivs::Ivs;
 use crate::quirks::IvSource;
 use crate::request::{Answer, Iv, Operation, Work};
 use crate::settings::{FleetSettings, HsmSettings};
 use crate::uses::{Uses, UsesError};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
@@ -19,6 +22,9 @@ mod operations;
 mod sample_proxy;
 
 pub use operations::{Decrypted, Encrypted, KeyDescription, Sealed};
+
+/// An HSM that had less than this for an operation isn't judged by not having done it.
+const FAIR_TIME: Duration = Duration::from_millis(25);
 
 /// Why a fleet can't start.
 #[derive(Debug, thiserror::Error)]
@@ -90,12 +96,13 @@ impl Fleet {
             }
         }
         for path in [&settings.state_folder, &settings.pin_folder] {
-            std::fs::create_dir_all(path)
-                .map_err(|source| StartError::Folder { path: path.clone(), source })?;
+            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+            made.map_err(|source| StartError::Folder { path: path.clone(), source })?;
         }
         let uses =
             Uses::open(settings.state_folder.join("uses"), settings.warn_after, settings.refuse_after)?;
         let watch = Arc::new(Watch::default());
+        let ivs = Arc::new(Ivs::default());
         let hsm = |hsm: &HsmSettings| {
             let ledger = ledger_path(&settings.pin_folder, &hsm.name);
             Hsm::new(
@@ -104,6 +111,7 @@ impl Fleet {
                 settings.check_interval,
                 settings.worker.clone(),
                 Arc::downgrade(&watch),
+                Arc::clone(&ivs),
             )
         };
         let hsms: Vec<_> = settings.hsms.iter().map(hsm).collect();
@@ -263,8 +271,13 @@ impl Inner {
                 None if by_hsm => Iv::zero(12),
                 None => Iv::random().map_err(|error| Error::Failed(format!("no randomness: {error}")))?,
             };
-            if operation == Operation::Encrypt && self.uses.count(&version.label, &version.counter)? {
-                self.reserve_soon();
+            if operation == Operation::Encrypt {
+                let counted = self.uses.count(&version.label, &version.counter);
+                // Where none are left because the disk failed, that may have passed.
+                if !matches!(counted, Ok(false)) {
+                    self.reserve_soon();
+                }
+                counted?;
             }
             let work = Work {
                 operation,
@@ -290,8 +303,17 @@ impl Inner {
                 },
                 Err(fault) => fault,
             };
-            hsm.record(Some(&fault));
-            let error = Error::of(&hsm.settings.name, &fault);
+            // A caller that came late says nothing about the HSM.
+            if fault != Fault::Timeout || until.saturating_duration_since(now) >= FAIR_TIME {
+                hsm.record(Some(&fault));
+            }
+            let error = match Error::of(&hsm.settings.name, &fault) {
+                // What is encrypted can't be altered: the code makes no sense.
+                Error::InvalidCiphertext if operation == Operation::Encrypt => {
+                    Error::Failed(format!("{}: {fault}", hsm.settings.name))
+                }
+                error => error,
+            };
             if !fault.elsewhere() {
                 return Err(error);
             }
@@ -329,6 +351,16 @@ impl Inner {
         Error::Unavailable(why.collect::<Vec<_>>().join("; "))
     }
 
+    /// Why a ciphertext can't be decrypted that names a version nobody listed: one may have been made since the last listing,
+    /// or be on an HSM that wasn't reached yet, and then the ciphertext may be right.
+    fn unknown_version(&self) -> Error {
+        self.look_for_new_keys();
+        match self.hsms.iter().all(|hsm| hsm.keys().is_some()) {
+            true => Error::InvalidCiphertext,
+            false => self.unavailable(),
+        }
+    }
+
     fn reserve_soon(&self) {
         if let Some(reserver) = self.reserver.get() {
             reserver.unpark();
@@ -356,5 +388,33 @@ impl Inner {
                 hsm.check_soon();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quirks::Quirks;
+    use crate::settings::{Isolation, TokenSelector};
+    use holdfast_secret::Secret;
+
+    #[test]
+    fn an_iv_that_another_hsm_of_the_fleet_made_is_a_repeated_one() {
+        let state = tempfile::tempdir().unwrap();
+        let hsm = |name: &str| HsmSettings {
+            isolation: Isolation::Threads { replaced_at_most: 0 },
+            quirks: Quirks { iv: IvSource::Parameters, ..Quirks::default() },
+            ..HsmSettings::new(
+                name,
+                "/nonexistent.so",
+                TokenSelector::Label(name.to_owned()),
+                Arc::new(|| Ok(Secret::copy_from(b"1"))),
+            )
+        };
+        let fleet = Fleet::start(FleetSettings::new(vec![hsm("a"), hsm("b")], state.path())).unwrap();
+        let [one, other] = fleet.inner.hsms.as_slice() else { panic!("two HSMs") };
+        let answer = Answer { iv: Iv::random().unwrap(), data: Zeroizing::new(Vec::new()) };
+        assert_eq!(one.judge(Operation::Encrypt, &answer), Ok(()));
+        assert_eq!(other.judge(Operation::Encrypt, &answer), Err(Fault::RepeatedIv));
     }
 }

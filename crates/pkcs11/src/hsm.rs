@@ -10,6 +10,7 @@ use crate::request::{Answer, Operation};
 use crate::rv::Breaker;
 use crate::settings::{HsmSettings, Isolation, WorkerCommand};
 use crate::token::TokenSettings;
+use holdfast_secret::Secret;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
@@ -51,8 +52,11 @@ pub(crate) struct Hsm {
     stopping: AtomicBool,
     health: Mutex<Health>,
     keys: RwLock<Option<Arc<Vec<KeyAttributes>>>>,
+    /// The PIN that the token accepted last.
+    accepted: Mutex<Option<Secret>>,
     supervisor: OnceLock<Thread>,
-    ivs: Ivs,
+    /// Those of all HSMs of the fleet: they have the same keys.
+    ivs: Arc<Ivs>,
     watch: Weak<Watch>,
     check_interval: Duration,
 }
@@ -69,6 +73,7 @@ impl Hsm {
         check_interval: Duration,
         worker: WorkerCommand,
         watch: Weak<Watch>,
+        ivs: Arc<Ivs>,
     ) -> Arc<Hsm> {
         let transport = match settings.isolation {
             Isolation::Threads { .. } => Transport::Threads(threads::Threads::default()),
@@ -86,8 +91,9 @@ impl Hsm {
             stopping: AtomicBool::new(false),
             health: Mutex::new(Health::unchecked(&settings.name)),
             keys: RwLock::new(None),
+            accepted: Mutex::new(None),
             supervisor: OnceLock::new(),
-            ivs: Ivs::default(),
+            ivs,
             watch,
             check_interval,
             settings,
@@ -256,7 +262,12 @@ impl Hsm {
 
     /// What the last check found.
     pub(crate) fn health(&self) -> Health {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let age = health.checked.map(|checked| checked.elapsed()).unwrap_or_default();
+        if health.status == Status::Active && age > 3 * self.check_interval + CONNECT_TIME {
+            health.status = Status::Degraded(format!("the last check was {} s ago", age.as_secs()));
+        }
+        health
     }
 
     fn set_status(&self, status: Status) {

@@ -49,7 +49,7 @@ pub(crate) enum Next {
     Run(Arc<Call>),
     /// Nothing now; it is unparked.
     Park,
-    /// Its call was written off while it hung.
+    /// Its call was written off while it hung. It leaves the module, and then says so ([`Lane::left`]).
     Leave,
 }
 
@@ -196,10 +196,7 @@ impl Lane {
         let mut state = self.state();
         let held = match state.places.get_mut(place) {
             Some(held) if held.generation == generation => held,
-            _ => {
-                state.hung = state.hung.saturating_sub(1);
-                return Next::Leave;
-            }
+            _ => return Next::Leave,
         };
         if let Some((_, since)) = held.inside.take() {
             self.served(now.duration_since(since));
@@ -330,6 +327,12 @@ impl Lane {
             call.finish(Err(Fault::Timeout));
         }
         generation
+    }
+
+    /// A thread whose call was written off has left the module.
+    pub(crate) fn left(&self) {
+        let mut state = self.state();
+        state.hung = state.hung.saturating_sub(1);
     }
 
     /// A place's generation.

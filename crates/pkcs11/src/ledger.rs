@@ -1,7 +1,8 @@
 //! Which PINs were refused, so that none is tried twice: not in this process, not after a restart.
 //!
-//! A PIN is entered here before it is tried, and taken out when the token accepts it. One whose try never ended, because
-//! the module hung or crashed, is tried again a few times unless the token says that a wrong PIN was tried. What is written is Argon2id of the PIN with the token's serial number, since PINs are short.
+//! A PIN is entered here before it is tried and taken out when the token accepts it, so a kill in between counts as a
+//! failed try; only a host that saw the token accept this PIN before tries it again then. What is written is Argon2id of
+//! the PIN with the token's serial number, since PINs are short.
 
 use crate::module::TokenInfo;
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -10,7 +11,19 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
+
+/// Whether a PIN may be tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Now, and by nobody else meanwhile.
+    Try(Entry),
+    /// Never: the token refused it.
+    Refused,
+    /// No: a try of it was cut short.
+    Unended,
+}
 
 /// The file of one HSM's refused PINs.
 #[derive(Clone, Debug)]
@@ -49,14 +62,16 @@ pub struct Trial {
 pub struct Entry {
     salt: [u8; SALT_LEN],
     hash: [u8; HASH_LEN],
-    is_refused: bool,
+    refused: bool,
 }
 
 const SALT_LEN: usize = 16;
 const HASH_LEN: usize = 32;
 const ENTRIES: usize = 32;
-/// So many tries of a PIN may end without the token's word.
-const UNJUDGED: usize = 3;
+const REFUSED: &str = " refused";
+/// For how long another process is waited for that changes a file. It writes a few lines; one that hangs must not hold up
+/// health checks.
+const LOCK_TIME: Duration = Duration::from_secs(2);
 /// For another process's login to end.
 const PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(10);
@@ -72,87 +87,80 @@ impl PinLedger {
         &self.path
     }
 
-    /// Waits until nobody else tries a PIN: an entry whose try is under way would look like a refused PIN.
+    /// Waits until nobody else tries a PIN: an entry whose try is under way would look like one that was cut short.
     pub fn begin(&self) -> Result<Trial, LedgerError> {
-        let file = self.lock_file("trial")?;
-        let end = Instant::now() + PATIENCE;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Trial { _file: file }),
-                Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(POLL),
-                Err(TryLockError::WouldBlock) => return Err(LedgerError::Underway),
-                Err(TryLockError::Error(error)) => return Err(self.failed()(error)),
-            }
+        match lock_beside(&self.path, ".trial", PATIENCE) {
+            Ok(file) => Ok(Trial { _file: file }),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(LedgerError::Underway),
+            Err(error) => Err(self.failed()(error)),
         }
     }
 
-    fn lock_file(&self, extension: &str) -> Result<File, LedgerError> {
-        let mut path = self.path.as_os_str().to_owned();
-        path.push(".");
-        path.push(extension);
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-        file.map_err(self.failed())
-    }
-
-    /// Whether this token never refused this PIN. Tries that never ended count against it where the token says that a
-    /// wrong PIN was tried, and when there were several.
-    pub fn may_try(&self, token: &TokenInfo, pin: &Secret) -> Result<bool, LedgerError> {
-        let mut unjudged = 0;
-        for entry in self.read()? {
-            if hash(token, pin, &entry.salt)? == entry.hash {
-                if entry.is_refused {
-                    return Ok(false);
-                }
-                unjudged += 1;
-            }
-        }
-        Ok(unjudged == 0 || (unjudged < UNJUDGED && !token.is_pin_count_low()))
-    }
-
-    /// Enters a PIN, before it is tried.
-    pub fn enter(&self, token: &TokenInfo, pin: &Secret) -> Result<Entry, LedgerError> {
+    /// Enters a PIN that is about to be tried, unless it was before. `proven`: this token accepted it before, so that a try
+    /// that was cut short says nothing against it. Looks and enters in one step, so that of several processes one tries.
+    pub fn enter(&self, token: &TokenInfo, pin: &Secret, proven: bool) -> Result<Standing, LedgerError> {
         let mut salt = [0; SALT_LEN];
         getrandom::fill(&mut salt).map_err(|error| LedgerError::Hash(error.to_string()))?;
-        let entry = Entry { salt, hash: hash(token, pin, &salt)?, is_refused: false };
+        let entry = Entry { salt, hash: hash(token, pin, &salt)?, refused: false };
         self.change(|entries| {
+            let mut known = None;
+            for (index, entry) in entries.iter().enumerate() {
+                if hash(token, pin, &entry.salt)? != entry.hash {
+                } else if entry.refused {
+                    return Ok(Standing::Refused);
+                } else {
+                    known = Some(index);
+                }
+            }
+            match known {
+                Some(_) if !proven => return Ok(Standing::Unended),
+                Some(index) => drop(entries.remove(index)),
+                None => {}
+            }
             entries.push(entry);
             let excess = entries.len().saturating_sub(ENTRIES);
             entries.drain(..excess);
-        })?;
-        Ok(entry)
+            Ok(Standing::Try(entry))
+        })
     }
 
     /// The token refused it.
     pub fn refuse(&self, entry: &Entry) -> Result<(), LedgerError> {
+        let same = |other: &&mut Entry| other.salt == entry.salt;
         self.change(|entries| {
-            entries.iter_mut().filter(|other| *other == entry).for_each(|entry| entry.is_refused = true);
+            entries.iter_mut().filter(same).for_each(|entry| entry.refused = true);
+            Ok(())
         })
     }
 
-    /// The token accepted it; tries that never ended are forgotten too.
-    pub fn accept(&self, entry: &Entry) -> Result<(), LedgerError> {
-        self.change(|entries| entries.retain(|other| other.is_refused && other != entry))
-    }
-
-    /// The token didn't judge it.
+    /// Takes an entry out: the token accepted the PIN, or didn't judge it.
     pub fn withdraw(&self, entry: &Entry) -> Result<(), LedgerError> {
-        self.change(|entries| entries.retain(|other| other != entry))
+        self.change(|entries| {
+            entries.retain(|other| other.salt != entry.salt);
+            Ok(())
+        })
     }
 
     /// One process at a time: an operator's command may run beside the proxy.
-    fn change(&self, change: impl FnOnce(&mut Vec<Entry>)) -> Result<(), LedgerError> {
-        let lock = self.lock_file("lock")?;
-        lock.lock().map_err(self.failed())?;
-        let mut entries = self.read()?;
-        change(&mut entries);
-        self.write(&entries)
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Vec<Entry>) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        let _lock = lock(&self.path).map_err(self.failed())?;
+        let before = self.read()?;
+        let mut entries = before.clone();
+        let result = change(&mut entries)?;
+        if entries != before {
+            self.write(&entries)?;
+        }
+        Ok(result)
     }
 
     fn failed(&self) -> impl Fn(io::Error) -> LedgerError + '_ {
         |source| LedgerError::File { path: self.path.clone(), source }
     }
 
-    /// One line an entry: salt and hash in hexadecimal, and `refused` if the token said so.
+    /// One line an entry: salt and hash in hexadecimal, and a mark where the token refused it.
     fn read(&self) -> Result<Vec<Entry>, LedgerError> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
@@ -160,9 +168,9 @@ impl PinLedger {
             Err(error) => return Err(self.failed()(error)),
         };
         let entry = |line: &str| {
-            let (line, is_refused) = line.strip_suffix(" refused").map_or((line, false), |line| (line, true));
+            let (line, refused) = line.strip_suffix(REFUSED).map_or((line, false), |line| (line, true));
             let (salt, hash) = line.split_once(' ')?;
-            Some(Entry { salt: unhex(salt)?, hash: unhex(hash)?, is_refused })
+            Some(Entry { salt: unhex(salt)?, hash: unhex(hash)?, refused })
         };
         let damaged =
             || io::Error::new(io::ErrorKind::InvalidData, "a line is damaged; delete the file to try again");
@@ -173,12 +181,33 @@ impl PinLedger {
     }
 
     fn write(&self, entries: &[Entry]) -> Result<(), LedgerError> {
-        let line = |entry: &Entry| {
-            let refused = if entry.is_refused { " refused" } else { "" };
-            format!("{} {}{refused}\n", hex(&entry.salt), hex(&entry.hash))
-        };
+        let mark = |entry: &Entry| if entry.refused { REFUSED } else { "" };
+        let line = |entry: &Entry| format!("{} {}{}\n", hex(&entry.salt), hex(&entry.hash), mark(entry));
         let text: String = entries.iter().map(line).collect();
         replace(&self.path, text.as_bytes()).map_err(self.failed())
+    }
+}
+
+/// Keeps other processes from changing a file, until it is dropped.
+pub(crate) fn lock(path: &Path) -> io::Result<File> {
+    lock_beside(path, ".lock", LOCK_TIME)
+}
+
+/// Locks a file beside another, which stays. Fails with `TimedOut` where another process keeps it locked.
+fn lock_beside(path: &Path, ending: &str, patience: Duration) -> io::Result<File> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(ending);
+    let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(beside)?;
+    let end = Instant::now() + patience;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => thread::sleep(POLL),
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "another process keeps it locked"));
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
     }
 }
 
@@ -229,20 +258,21 @@ mod tests {
         TokenInfo { serial: serial.into(), ..TokenInfo::default() }
     }
 
+    fn enter(ledger: &PinLedger, serial: &str, pin: &[u8]) -> Standing {
+        ledger.enter(&token(serial), &Secret::copy_from(pin), false).unwrap()
+    }
+
     #[test]
     fn a_refused_pin_is_known_after_a_restart_and_only_for_its_token() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pins");
-        let (wrong, right) = (Secret::copy_from(b"1111"), Secret::copy_from(b"2222"));
-        let before = PinLedger::new(&path);
-        before.refuse(&before.enter(&token("A"), &wrong).unwrap()).unwrap();
+        let ledger = PinLedger::new(&path);
+        let Standing::Try(entry) = enter(&ledger, "A", b"1111") else { panic!("it wasn't tried") };
+        ledger.refuse(&entry).unwrap();
         let again = PinLedger::new(&path);
-        assert!(!again.may_try(&token("A"), &wrong).unwrap());
-        assert!(again.may_try(&token("A"), &right).unwrap());
-        assert!(again.may_try(&token("B"), &wrong).unwrap());
-        // Another's success changes nothing.
-        again.accept(&again.enter(&token("A"), &right).unwrap()).unwrap();
-        assert!(!again.may_try(&token("A"), &wrong).unwrap());
+        assert_eq!(enter(&again, "A", b"1111"), Standing::Refused);
+        assert!(matches!(enter(&again, "A", b"2222"), Standing::Try(_)));
+        assert!(matches!(enter(&again, "B", b"1111"), Standing::Try(_)));
         assert!(!fs::read_to_string(&path).unwrap().contains("1111"));
     }
 
@@ -250,18 +280,17 @@ mod tests {
     fn a_login_waits_for_another_that_is_under_way() {
         let folder = tempfile::tempdir().unwrap();
         let ledger = PinLedger::new(folder.path().join("pins"));
-        let pin = Secret::copy_from(b"2222");
         let trial = ledger.begin().unwrap();
-        let entry = ledger.enter(&token("A"), &pin).unwrap();
-        std::thread::scope(|scope| {
+        let Standing::Try(entry) = enter(&ledger, "A", b"2222") else { panic!("it wasn't tried") };
+        thread::scope(|scope| {
             let other = scope.spawn(|| {
                 let _trial = ledger.begin().unwrap();
-                std::fs::read(ledger.path()).unwrap()
+                enter(&ledger, "A", b"2222")
             });
             // Whether it waits already or not yet: it must not see the entry.
             ledger.withdraw(&entry).unwrap();
             drop(trial);
-            assert_eq!(other.join().unwrap(), b"");
+            assert!(matches!(other.join().unwrap(), Standing::Try(_)));
         });
     }
 
@@ -269,25 +298,36 @@ mod tests {
     fn an_accepted_pin_leaves_no_trace() {
         let folder = tempfile::tempdir().unwrap();
         let ledger = PinLedger::new(folder.path().join("pins"));
-        let pin = Secret::copy_from(b"2222");
-        let entry = ledger.enter(&token("A"), &pin).unwrap();
-        ledger.accept(&entry).unwrap();
-        assert!(ledger.may_try(&token("A"), &pin).unwrap());
+        let Standing::Try(entry) = enter(&ledger, "A", b"2222") else { panic!("it wasn't tried") };
+        ledger.withdraw(&entry).unwrap();
         assert_eq!(fs::read(ledger.path()).unwrap(), b"");
+        assert!(matches!(enter(&ledger, "A", b"2222"), Standing::Try(_)));
     }
 
     #[test]
-    fn a_try_that_never_ended_is_repeated_a_few_times_unless_the_token_saw_a_wrong_pin() {
+    fn a_try_that_was_cut_short_is_repeated_only_where_the_token_accepted_the_pin_before() {
         let folder = tempfile::tempdir().unwrap();
         let ledger = PinLedger::new(folder.path().join("pins"));
-        let pin = Secret::copy_from(b"2222");
-        let warns = TokenInfo { flags: cryptoki_sys::CKF_USER_PIN_COUNT_LOW, ..token("A") };
-        for _ in 0..UNJUDGED {
-            assert!(ledger.may_try(&token("A"), &pin).unwrap());
-            ledger.enter(&token("A"), &pin).unwrap();
-            assert!(!ledger.may_try(&warns, &pin).unwrap());
-        }
-        assert!(!ledger.may_try(&token("A"), &pin).unwrap());
+        assert!(matches!(enter(&ledger, "A", b"1111"), Standing::Try(_)));
+        assert_eq!(enter(&ledger, "A", b"1111"), Standing::Unended);
+        let pin = Secret::copy_from(b"1111");
+        let Standing::Try(entry) = ledger.enter(&token("A"), &pin, true).unwrap() else {
+            panic!("not tried")
+        };
+        ledger.refuse(&entry).unwrap();
+        assert_eq!(ledger.enter(&token("A"), &pin, true).unwrap(), Standing::Refused);
+    }
+
+    #[test]
+    fn of_several_processes_one_tries() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pins");
+        let tries = thread::scope(|scope| {
+            let tries: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| enter(&PinLedger::new(&path), "A", b"1111"))).collect();
+            tries.into_iter().map(|it| it.join().unwrap()).filter(|it| matches!(it, Standing::Try(_))).count()
+        });
+        assert_eq!(tries, 1);
     }
 
     #[test]
@@ -295,6 +335,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ledger = PinLedger::new(folder.path().join("pins"));
         fs::write(ledger.path(), "what").unwrap();
-        assert!(ledger.may_try(&token("A"), &Secret::copy_from(b"1")).is_err());
+        assert!(ledger.enter(&token("A"), &Secret::copy_from(b"1"), true).is_err());
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Start {
     pub(crate) settings: TokenSettings,
     pub(crate) sessions: u32,
     pub(crate) pin: Secret,
+    /// Whether the token accepted this PIN before.
+    pub(crate) proven: bool,
 }
 
 /// Which call of the host: its place, and the place's generation.
@@ -88,7 +90,7 @@ impl Start {
         out.u8(index(&TAG_PLACES, &quirks.tag)).u8(quirks.thread_safe.into());
         out.u8(test_key.is_some().into()).bytes(test_key.as_deref().unwrap_or_default().as_bytes());
         out.u8((*create_test_key).into()).bytes(ledger.as_os_str().as_bytes());
-        out.u32(self.sessions).bytes(self.pin.expose());
+        out.u32(self.sessions).bytes(self.pin.expose()).u8(self.proven.into());
         Zeroizing::new(out.0)
     }
 
@@ -111,9 +113,10 @@ impl Start {
         let ledger = path(reader.bytes()?);
         let sessions = reader.u32()?;
         let pin = Secret::copy_from(reader.bytes()?);
+        let proven = reader.u8()? != 0;
         reader.end()?;
         let settings = TokenSettings { module, selector, quirks, test_key, create_test_key, ledger };
-        Ok(Start { settings, sessions, pin })
+        Ok(Start { settings, sessions, pin, proven })
     }
 }
 
@@ -138,6 +141,8 @@ pub(crate) fn decode_started(message: &[u8]) -> Result<Result<TokenInfo, Fault>,
 pub(crate) fn encode_work(out: &mut Vec<u8>, (place, generation): Id, work: &Work) {
     let mut writer = Writer(std::mem::take(out));
     writer.0.clear();
+    // All room at once: growing would leave the text in freed memory.
+    writer.0.reserve(64 + work.label.len() + work.aad.len() + work.data.len());
     writer.u32(place).u64(generation).u8(index(&OPERATIONS, &work.operation));
     writer.bytes(work.iv.bytes()).bytes(work.label.as_bytes()).bytes(&work.aad).bytes(&work.data);
     *out = writer.0;
@@ -162,6 +167,8 @@ pub(crate) fn encode_end(out: &mut Vec<u8>, (place, generation): Id, result: &Re
     writer.u32(place).u64(generation);
     match result {
         Ok(answer) => {
+            // As in `encode_work`.
+            writer.0.reserve(64 + answer.data.len());
             writer.u8(1).bytes(answer.iv.bytes()).bytes(&answer.data);
         }
         Err(fault) => write_fault(writer.u8(0), fault),
@@ -240,9 +247,10 @@ mod tests {
             create_test_key: true,
             ledger: "/l".into(),
         };
-        let start = Start { settings: settings.clone(), sessions: 3, pin: Secret::copy_from(b"1234") };
+        let pin = Secret::copy_from(b"1234");
+        let start = Start { settings: settings.clone(), sessions: 3, pin, proven: true };
         let read = Start::decode(&start.encode()).unwrap();
-        assert_eq!((read.settings, read.sessions), (settings, 3));
+        assert_eq!((read.settings, read.sessions, read.proven), (settings, 3, true));
         assert_eq!(read.pin.expose(), b"1234");
     }
 

@@ -5,7 +5,6 @@ use cryptoki_sys::*;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::ptr;
-use std::sync::atomic::{AtomicIsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 mod calls;
@@ -69,7 +68,8 @@ pub struct Module {
     list3: Option<&'static CK_FUNCTION_LIST_3_0>,
     /// For modules that aren't safe for threads: one call at a time.
     lock: Option<Mutex<()>>,
-    users: AtomicIsize,
+    /// How many tokens of it are used. Held while it is initialised anew, so that none comes meanwhile.
+    users: Mutex<usize>,
 }
 
 /// A module's place in the list; taken while it loads, which may hang and then holds up no other module.
@@ -102,14 +102,18 @@ impl Module {
         &self.path
     }
 
-    /// One more or fewer token of the module is used.
-    pub(crate) fn enlist(&self, change: isize) {
-        self.users.fetch_add(change, Ordering::AcqRel);
+    /// One more token of the module is used from now on.
+    pub(crate) fn enlist(&self) {
+        *self.users() += 1;
     }
 
-    /// How many tokens of the module are used.
-    pub(crate) fn users(&self) -> isize {
-        self.users.load(Ordering::Acquire)
+    /// One token fewer.
+    pub(crate) fn leave(&self) {
+        *self.users() -= 1;
+    }
+
+    fn users(&self) -> MutexGuard<'_, usize> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether it has the message functions of PKCS#11 3.0.
@@ -136,10 +140,17 @@ impl Module {
         }
     }
 
-    /// `C_Finalize` and `C_Initialize`, so that the module looks for tokens anew. All its sessions end.
+    /// `C_Finalize` and `C_Initialize`, so that the module looks for tokens anew, where the caller's is the only token that
+    /// is used; false where it isn't. All sessions end; `before` comes first.
     ///
-    /// No call may be inside the module, and none may come until this returns: the caller sees to both.
-    pub fn restart(&self) -> Result<(), CallError> {
+    /// No call with the caller's token may be inside the module, and none may come until this returns: the caller sees to
+    /// both.
+    pub(crate) fn restart_if_alone(&self, before: impl FnOnce()) -> Result<bool, CallError> {
+        let users = self.users();
+        if *users != 1 {
+            return Ok(false);
+        }
+        before();
         if let Some(finalize) = self.list.C_Finalize {
             let _inside = self.enter();
             // SAFETY: by the contract above; the argument is reserved and must be null.
@@ -148,7 +159,7 @@ impl Module {
                 code => CallError::check("C_Finalize", code)?,
             }
         }
-        self.initialize()
+        self.initialize().map(|()| true)
     }
 
     fn enter(&self) -> Option<MutexGuard<'_, ()>> {
@@ -175,7 +186,7 @@ fn open(path: &Path, thread_safe: bool) -> Result<Module, ModuleError> {
     let list = unsafe { list.cast_const().as_ref() };
     let list = list.filter(|_| code == CKR_OK).ok_or(foreign("C_GetFunctionList gives no functions"))?;
     let lock = if thread_safe { None } else { Some(Mutex::new(())) };
-    Ok(Module { path: path.to_owned(), list, list3: interface_3(library), lock, users: AtomicIsize::new(0) })
+    Ok(Module { path: path.to_owned(), list, list3: interface_3(library), lock, users: Mutex::new(0) })
 }
 
 /// The functions of 3.0, if the module has them: 3.2 begins with the same.

@@ -9,6 +9,7 @@ use cryptoki_sys::*;
 use holdfast_secret::Secret;
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 mod login;
@@ -53,6 +54,8 @@ pub struct Token {
     /// One at a time connects or logs in.
     connecting: Mutex<()>,
     pin: Mutex<Option<Secret>>,
+    /// Whether the token accepted this PIN before.
+    proven: AtomicBool,
 }
 
 /// Sessions belong to an epoch; a new one begins when the token is found anew or logged in to anew.
@@ -68,7 +71,7 @@ impl Token {
     /// Loads the module. The token is looked for by [`Token::connect`].
     pub fn new(settings: TokenSettings) -> Result<Token, Fault> {
         let module = Module::load(&settings.module, settings.quirks.thread_safe)?;
-        module.enlist(1);
+        module.enlist();
         let ledger = PinLedger::new(&settings.ledger);
         Ok(Token {
             settings,
@@ -78,6 +81,7 @@ impl Token {
             keys: RwLock::default(),
             connecting: Mutex::new(()),
             pin: Mutex::new(None),
+            proven: AtomicBool::new(false),
         })
     }
 
@@ -95,21 +99,22 @@ impl Token {
 
     /// Finds the token, logs in and makes the test key if that is wanted. All sessions of before end. `may_restart`: no
     /// call is inside, so that the module may be initialised anew if it doesn't show the token and serves no other.
-    pub fn connect(&self, pin: Secret, may_restart: bool) -> Result<TokenInfo, Fault> {
+    /// `proven`: the token accepted this PIN before.
+    pub fn connect(&self, pin: Secret, proven: bool, may_restart: bool) -> Result<TokenInfo, Fault> {
         let _connecting = self.connecting.lock().unwrap_or_else(PoisonError::into_inner);
         *self.pin.lock().unwrap_or_else(PoisonError::into_inner) = Some(pin);
+        self.proven.store(proven, Ordering::Release);
         let (slot, info) = match self.find_slot() {
-            Err(_) if may_restart && self.module.users() == 1 => {
-                self.disconnect();
-                self.module.restart()?;
-                self.find_slot()?
-            }
+            Err(fault) if may_restart => match self.module.restart_if_alone(|| self.disconnect())? {
+                true => self.find_slot()?,
+                false => return Err(fault),
+            },
             found => found?,
         };
         self.disconnect();
         self.keys.write().unwrap_or_else(PoisonError::into_inner).clear();
         let anchor = self.module.open_session(slot, self.settings.create_test_key)?;
-        let logged_in = self.log_in(anchor, &info).and_then(|()| self.ensure_test_key(anchor));
+        let logged_in = self.log_in(anchor, slot).and_then(|()| self.ensure_test_key(anchor));
         if let Err(fault) = logged_in {
             // What matters is why the login failed.
             let _ = self.module.close_session(anchor);
@@ -212,6 +217,7 @@ impl Token {
     /// The AES-256 keys on the token.
     pub fn list_keys(&self, session: SessionHandle) -> Result<Vec<KeyAttributes>, Fault> {
         let mut found = Vec::new();
+        let mut handles = HashMap::new();
         for key in self.module.find_aes_keys(session, None)? {
             let attributes = match self.module.key_attributes(session, key) {
                 // Destroyed meanwhile.
@@ -219,15 +225,20 @@ impl Token {
                 result => result?,
             };
             if attributes.value_len == 32 {
+                handles.insert(key, attributes.label.clone());
                 found.push(attributes);
             }
         }
+        // When a key is destroyed its handle may be given to another.
+        let mut cached = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        cached.retain(|label, key| handles.get(key).is_some_and(|now| **now == **label));
+        drop(cached);
         Ok(found)
     }
 }
 
 impl Drop for Token {
     fn drop(&mut self) {
-        self.module.enlist(-1);
+        self.module.leave();
     }
 }

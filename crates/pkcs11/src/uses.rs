@@ -1,12 +1,14 @@
 //! How often each version of a key has encrypted. AES-GCM with random IVs is good for 2^32 messages (NIST SP 800-38D, 8.3).
 //!
 //! Uses are reserved in blocks, on disk before the first of a block is made. After a kill the rest of a block counts as used:
-//! there may have been fewer uses than counted, never more.
+//! there may have been fewer uses than counted, never more. Processes that share the file (one that starts while another
+//! ends, say) take blocks after one another's, and a file that was put back to an older state counts no less than what is
+//! known here.
 
-use crate::ledger::replace;
+use crate::ledger::{lock, replace};
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -51,26 +53,11 @@ pub struct Uses {
 impl Uses {
     /// Reads the file, which needn't exist.
     pub fn open(path: PathBuf, warn_after: u64, refuse_after: u64) -> Result<Uses, UsesError> {
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        let counters = match read(&path) {
+            Ok(counts) => counts.into_iter().map(|(label, count)| (label, Arc::new(Counter::after(count)))),
             Err(source) => return Err(UsesError { path, source }),
         };
-        let mut counters = BTreeMap::new();
-        for line in text.lines() {
-            let entry = line.split_once(' ').and_then(|(count, label)| Some((count.parse().ok()?, label)));
-            let Some((count, label)) = entry else {
-                let source =
-                    io::Error::new(io::ErrorKind::InvalidData, format!("this line is damaged: {line}"));
-                return Err(UsesError { path, source });
-            };
-            let counter = Counter {
-                used: AtomicU64::new(count),
-                reserved: AtomicU64::new(count),
-                ..Counter::default()
-            };
-            counters.insert(label.to_owned(), Arc::new(counter));
-        }
+        let counters = counters.collect();
         Ok(Uses { path, warn_after, refuse_after, counters: Mutex::new(counters) })
     }
 
@@ -82,8 +69,9 @@ impl Uses {
 
     /// Counts one use. True if the next block should be reserved now.
     pub fn count(&self, label: &str, counter: &Counter) -> Result<bool, UseError> {
-        let reserved = counter.reserved.load(Ordering::Acquire);
         let used = counter.used.fetch_add(1, Ordering::AcqRel);
+        // Read after it: a block may come in between.
+        let reserved = counter.reserved.load(Ordering::Acquire);
         if used >= reserved {
             counter.used.fetch_sub(1, Ordering::AcqRel);
             return Err(match used >= self.refuse_after {
@@ -105,31 +93,63 @@ impl Uses {
     /// Reserves blocks where less than half of one is left. It writes a file and waits for the disk.
     pub fn reserve(&self) -> Result<(), UsesError> {
         let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut wanted = Vec::new();
-        let mut text = String::new();
-        for (label, counter) in counters.iter() {
-            let (used, reserved) =
-                (counter.used.load(Ordering::Acquire), counter.reserved.load(Ordering::Acquire));
-            let next = if reserved.saturating_sub(used) < BLOCK / 2 {
-                (used.max(reserved) + BLOCK).min(self.refuse_after).max(reserved)
-            } else {
-                reserved
-            };
-            if next > reserved {
-                wanted.push((counter, next));
-            }
-            text.push_str(&format!("{next} {label}\n"));
-        }
-        if wanted.is_empty() {
+        let is_wanted = |counter: &Counter| {
+            let left = counter.left();
+            left < BLOCK / 2 && counter.reserved.load(Ordering::Acquire) < self.refuse_after
+        };
+        if !counters.values().any(|counter| is_wanted(counter)) {
             return Ok(());
         }
-        replace(&self.path, text.as_bytes())
-            .map_err(|source| UsesError { path: self.path.clone(), source })?;
-        for (counter, next) in wanted {
-            counter.reserved.store(next, Ordering::Release);
+        let failed = |source| UsesError { path: self.path.clone(), source };
+        let _lock = lock(&self.path).map_err(failed)?;
+        let mut counts = read(&self.path).map_err(failed)?;
+        let mut reserved = Vec::new();
+        for (label, counter) in counters.iter() {
+            let ours = counter.reserved.load(Ordering::Acquire);
+            let all = counts.entry(label.clone()).or_default();
+            *all = ours.max(*all);
+            if is_wanted(counter) {
+                // What other processes reserved since lies between our blocks.
+                let (begin, end) = (*all, (*all + BLOCK).min(self.refuse_after).max(*all));
+                reserved.push((counter, begin - ours, end));
+                *all = end;
+            }
+        }
+        let text: String = counts.iter().map(|(label, count)| format!("{count} {label}\n")).collect();
+        replace(&self.path, text.as_bytes()).map_err(failed)?;
+        for (counter, skipped, end) in reserved {
+            // In this order less is usable meanwhile, not more.
+            counter.used.fetch_add(skipped, Ordering::AcqRel);
+            counter.reserved.store(end, Ordering::Release);
         }
         Ok(())
     }
+}
+
+impl Counter {
+    /// After `count` uses, with none reserved.
+    fn after(count: u64) -> Counter {
+        Counter { used: AtomicU64::new(count), reserved: AtomicU64::new(count), ..Counter::default() }
+    }
+
+    fn left(&self) -> u64 {
+        self.reserved.load(Ordering::Acquire).saturating_sub(self.used.load(Ordering::Acquire))
+    }
+}
+
+/// The file: how many uses of each version are reserved.
+fn read(path: &Path) -> io::Result<BTreeMap<String, u64>> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error),
+    };
+    let entry = |line: &str| {
+        let (count, label) = line.split_once(' ')?;
+        Some((label.to_owned(), count.parse().ok()?))
+    };
+    let damaged = |line| io::Error::new(io::ErrorKind::InvalidData, format!("this line is damaged: {line}"));
+    text.lines().map(|line| entry(line).ok_or_else(|| damaged(line))).collect()
 }
 
 #[cfg(test)]
@@ -187,6 +207,58 @@ mod tests {
         assert_eq!(asked as u64, BLOCK / 2 + 1);
         uses.reserve().unwrap();
         assert!(!uses.count("k", &counter).unwrap());
+    }
+
+    #[test]
+    fn processes_that_share_the_file_take_blocks_after_one_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (uses(&folder, 1 << 32), uses(&folder, 1 << 32));
+        let counters = [one.counter("k"), other.counter("k")];
+        let mut made = 0;
+        for _ in 0..3 {
+            for (uses, counter) in [&one, &other].into_iter().zip(&counters) {
+                uses.reserve().unwrap();
+                while counter.left() > BLOCK / 4 {
+                    uses.count("k", counter).unwrap();
+                    made += 1;
+                }
+            }
+        }
+        assert!(made > 3 * BLOCK);
+        let counted = super::read(&folder.path().join("uses")).unwrap()["k"];
+        assert!(counted >= made, "{counted} counted, {made} made");
+    }
+
+    #[test]
+    fn processes_together_stop_at_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let limit = BLOCK + 10;
+        let (one, other) = (uses(&folder, limit), uses(&folder, limit));
+        let (ours, theirs) = (one.counter("k"), other.counter("k"));
+        one.reserve().unwrap();
+        other.reserve().unwrap();
+        assert_eq!((0..20).filter(|_| other.count("k", &theirs).is_ok()).count(), 10);
+        while one.count("k", &ours).is_ok() {}
+        one.reserve().unwrap();
+        assert!(matches!(one.count("k", &ours), Err(UseError::Exhausted(_))));
+    }
+
+    #[test]
+    fn a_file_put_back_to_an_older_state_loses_no_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("uses");
+        let uses = uses(&folder, 1 << 32);
+        let counter = uses.counter("k");
+        uses.reserve().unwrap();
+        let older = std::fs::read(&path).unwrap();
+        for _ in 0..2 {
+            while counter.left() > 0 {
+                uses.count("k", &counter).unwrap();
+            }
+            std::fs::write(&path, &older).unwrap();
+            uses.reserve().unwrap();
+        }
+        assert_eq!(super::read(&path).unwrap()["k"], 3 * BLOCK);
     }
 
     #[test]

@@ -55,8 +55,9 @@ pub fn run() -> Result<(), WorkerError> {
     }
     let start = Start::decode(message)?;
     buffer.zeroize();
-    let Start { settings, sessions, pin } = start;
-    let connected = Token::new(settings).and_then(|token| token.connect(pin, true).map(|info| (token, info)));
+    let Start { settings, sessions, pin, proven } = start;
+    let connected =
+        Token::new(settings).and_then(|token| token.connect(pin, proven, true).map(|info| (token, info)));
     let (token, info) = match connected {
         Ok(connected) => connected,
         Err(fault) => return Ok(socket.send(&encode_started(&Err(fault)), true)?),

@@ -116,14 +116,19 @@ impl Fleet {
     ) -> Result<Decrypted, Error> {
         let catalog = self.inner.catalog();
         let key = self.inner.key(&catalog, key_id)?.to_decrypt()?;
-        let ours = version_in(sealed.metadata).and_then(|number| key.version(number));
-        let by_hsm = match ours {
-            Some(version) if !version.decrypt => Err(Error::Usage),
-            Some(version) => self.inner.decrypt(version, sealed, Arc::from(framed_aad), deadline).await,
+        let number = version_in(sealed.metadata);
+        let named = number.map(|number| key.version(number));
+        let by_hsm = match named {
+            Some(Some(version)) if !version.decrypt => Err(Error::Usage),
+            Some(Some(version)) => self.inner.decrypt(version, sealed, Arc::from(framed_aad), deadline).await,
+            Some(None) => Err(self.inner.unknown_version()),
             None => Err(Error::InvalidCiphertext),
         };
         match by_hsm {
-            Err(Error::InvalidCiphertext) if self.inner.settings.accept_aws_sample_proxy => {
+            // What names a version of ours is of our form: its AAD must not be read as another form's.
+            Err(Error::InvalidCiphertext)
+                if self.inner.settings.accept_aws_sample_proxy && !matches!(named, Some(Some(_))) =>
+            {
                 for framed in sample_proxy::frames(aad, sealed.metadata) {
                     for version in key.versions.iter().filter(|version| version.decrypt) {
                         match self.inner.decrypt(version, sealed, Arc::clone(&framed), deadline).await {

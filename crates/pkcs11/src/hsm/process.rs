@@ -80,7 +80,7 @@ impl Process {
     }
 
     /// Starts a process in place of the one there was, and has it connect.
-    pub(super) fn connect(&self, hsm: &Arc<Hsm>, pin: Secret) -> Result<Connected, Fault> {
+    pub(super) fn connect(&self, hsm: &Arc<Hsm>, pin: Secret, proven: bool) -> Result<Connected, Fault> {
         self.end(hsm, &Fault::Lost("the worker process is started anew".into()));
         let lost = |error: io::Error| Fault::Lost(format!("the worker process can't be started: {error}"));
         let (socket, theirs) = Packets::pair().map_err(lost)?;
@@ -95,7 +95,7 @@ impl Process {
             .spawn()
             .map_err(lost)?;
         let link = Arc::new(Link { socket, is_ending: AtomicBool::new(false), child: Mutex::new(child) });
-        let result = start(hsm, &link, pin);
+        let result = start(hsm, &link, pin, proven);
         let info = match result {
             Ok(info) => info,
             Err(fault) => {
@@ -154,14 +154,14 @@ impl Process {
 }
 
 /// Sends the settings and waits for the token's description.
-fn start(hsm: &Hsm, link: &Link, pin: Secret) -> Result<crate::module::TokenInfo, Fault> {
+fn start(hsm: &Hsm, link: &Link, pin: Secret, proven: bool) -> Result<crate::module::TokenInfo, Fault> {
     let lost = |error: io::Error| match error.kind() {
         io::ErrorKind::WouldBlock => Fault::Lost("the module hangs while it connects".into()),
         _ => Fault::Lost(format!("the worker process can't be reached: {error}")),
     };
     // At most 1024.
     let sessions = hsm.settings.sessions as u32;
-    let message = Start { settings: hsm.token_settings(), sessions, pin }.encode();
+    let message = Start { settings: hsm.token_settings(), sessions, pin, proven }.encode();
     link.socket.send(&message, true).map_err(lost)?;
     link.socket.set_patience(Some(CONNECT_TIME)).map_err(lost)?;
     let mut buffer = vec![0; LONGEST];

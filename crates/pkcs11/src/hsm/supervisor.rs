@@ -112,10 +112,15 @@ impl Hsm {
         self.lane.close(&Fault::Lost("the HSM is being connected".into()));
         let pin =
             (self.settings.pin)().map_err(|why| Fault::Token(format!("the PIN can't be read: {why}")))?;
+        let tried = Some(pin.clone());
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        let proven = *accepted == tried;
         let Connected { info } = match &self.transport {
-            Transport::Threads(threads) => threads.connect(self, pin)?,
-            Transport::Process(process) => process.connect(self, pin)?,
+            Transport::Threads(threads) => threads.connect(self, pin, proven)?,
+            Transport::Process(process) => process.connect(self, pin, proven)?,
         };
+        *accepted = tried;
+        drop(accepted);
         self.lost.store(false, Ordering::Release);
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         tracing::info!(

@@ -29,7 +29,7 @@ pub(crate) struct Threads {
 
 impl Threads {
     /// Connects on a thread of its own, since that may hang too, and starts the workers.
-    pub(super) fn connect(&self, hsm: &Arc<Hsm>, pin: Secret) -> Result<Connected, Fault> {
+    pub(super) fn connect(&self, hsm: &Arc<Hsm>, pin: Secret, proven: bool) -> Result<Connected, Fault> {
         let mut hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = hanging.take()
             && matches!(before.try_recv(), Err(TryRecvError::Empty))
@@ -43,7 +43,7 @@ impl Threads {
         let may_restart = hsm.lane.is_quiet();
         let connect = move || {
             let outcome = token.map_or_else(|| Token::new(settings).map(Arc::new), Ok).and_then(|token| {
-                let info = token.connect(pin, may_restart)?;
+                let info = token.connect(pin, proven, may_restart)?;
                 Ok((token, info))
             });
             // Nobody waits any more if this took too long.
@@ -105,7 +105,11 @@ fn work(hsm: &Hsm, token: Arc<Token>, place: usize, generation: u64) {
             }
             Next::Park if hsm.is_stopping() => return,
             Next::Park => thread::park(),
-            Next::Leave => return,
+            Next::Leave => {
+                // Its session is closed first: once the lane is quiet the module may be finalised.
+                drop(executor);
+                return hsm.lane.left();
+            }
         }
     }
 }

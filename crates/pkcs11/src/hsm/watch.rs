@@ -40,6 +40,9 @@ impl Watch {
     fn run(&self, hsms: &[Weak<Hsm>]) {
         let mut idle = 0;
         loop {
+            // Said before the look: a call that comes after that is seen to wake.
+            let is_drowsy = idle > IDLE_TICKS;
+            self.asleep.store(is_drowsy, Ordering::SeqCst);
             let mut is_empty = true;
             let mut is_alive = false;
             for hsm in hsms.iter().filter_map(Weak::upgrade) {
@@ -60,11 +63,8 @@ impl Watch {
                 return;
             }
             idle = if is_empty { idle + 1 } else { 0 };
-            if idle > IDLE_TICKS {
-                // A call that comes between the look and this store sees the store or is seen within a second.
-                self.asleep.store(true, Ordering::SeqCst);
+            if is_drowsy && is_empty {
                 thread::park_timeout(Duration::from_secs(1));
-                self.asleep.store(false, Ordering::SeqCst);
                 idle = 0;
             } else {
                 thread::sleep(TICK);

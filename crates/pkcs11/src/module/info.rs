@@ -109,6 +109,8 @@ fn text(field: &[u8]) -> String {
 }
 
 /// The value of an attribute of type CK_BBOOL, CK_ULONG or bytes; none where the module hasn't it.
+/// Aligned as what modules write there.
+#[repr(C, align(8))]
 struct Field<const N: usize> {
     bytes: [u8; N],
 }
@@ -123,6 +125,12 @@ impl<const N: usize> Field<N> {
     }
 }
 
+impl Field<{ size_of::<CK_ULONG>() }> {
+    fn of(value: CK_ULONG) -> Self {
+        Field { bytes: value.to_ne_bytes() }
+    }
+}
+
 /// How much of a field's buffer was filled.
 fn filled(attribute: &CK_ATTRIBUTE, room: usize) -> usize {
     match attribute.ulValueLen {
@@ -131,12 +139,13 @@ fn filled(attribute: &CK_ATTRIBUTE, room: usize) -> usize {
     }
 }
 
-fn date(bytes: &[u8]) -> u32 {
-    std::str::from_utf8(bytes)
-        .ok()
-        .filter(|text| text.len() == 8)
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0)
+/// 0 for none, which some modules write as zeros or spaces.
+fn date(bytes: &[u8]) -> Option<u32> {
+    if bytes.iter().all(|byte| matches!(byte, 0 | b'0' | b' ')) {
+        return Some(0);
+    }
+    let is_date = bytes.len() == 8 && bytes.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(bytes).ok().filter(|_| is_date)?.parse().ok()
 }
 
 fn attribute(kind: CK_ATTRIBUTE_TYPE, value: &mut [u8]) -> CK_ATTRIBUTE {
@@ -180,9 +189,8 @@ impl Module {
         session: SessionHandle,
         label: Option<&str>,
     ) -> Result<Vec<ObjectHandle>, CallError> {
-        let mut class = CKO_SECRET_KEY.to_ne_bytes();
-        let mut kind = CKK_AES.to_ne_bytes();
-        let mut template = vec![attribute(CKA_CLASS, &mut class), attribute(CKA_KEY_TYPE, &mut kind)];
+        let (mut class, mut kind) = (Field::of(CKO_SECRET_KEY), Field::of(CKK_AES));
+        let mut template = vec![class.attribute(CKA_CLASS), kind.attribute(CKA_KEY_TYPE)];
         let mut label = label.map(|label| label.as_bytes().to_vec());
         if let Some(label) = &mut label {
             template.push(attribute(CKA_LABEL, label));
@@ -243,7 +251,7 @@ impl Module {
         match self.attributes(session, key, &mut template) {
             Ok(()) => {
                 let len = filled(&template[0], 8);
-                Ok(Some(date(&field.bytes[..len])))
+                Ok(date(&field.bytes[..len]))
             }
             Err(error) if error.code == CKR_ATTRIBUTE_TYPE_INVALID => Ok(Some(0)),
             // SoftHSM2 2.6 says so for every date of a private object.
@@ -260,7 +268,7 @@ impl Module {
     ) -> Result<ObjectHandle, CallError> {
         let mut label = key.label.as_bytes().to_vec();
         let mut id = label.clone();
-        let mut len = (32 as CK_ULONG).to_ne_bytes();
+        let mut len = Field::of(32);
         let (mut yes, mut no) = ([CK_TRUE], [CK_FALSE]);
         let mut yes = || attribute(0, &mut yes);
         let mut no = || attribute(0, &mut no);
@@ -268,7 +276,7 @@ impl Module {
         let mut template = [
             attribute(CKA_LABEL, &mut label),
             attribute(CKA_ID, &mut id),
-            attribute(CKA_VALUE_LEN, &mut len),
+            len.attribute(CKA_VALUE_LEN),
             flag(CKA_TOKEN, yes()),
             flag(CKA_PRIVATE, yes()),
             flag(CKA_SENSITIVE, yes()),
@@ -297,8 +305,12 @@ mod tests {
 
     #[test]
     fn dates_are_numbers_that_compare() {
-        assert_eq!(date(b"20270131"), 20_270_131);
-        assert_eq!(date(b""), 0);
-        assert_eq!(date(b"2027013x"), 0);
+        assert_eq!(date(b"20270131"), Some(20_270_131));
+        for none in [b"".as_slice(), &[0; 8], b"00000000", b"        "] {
+            assert_eq!(date(none), Some(0));
+        }
+        for odd in [b"2027013x".as_slice(), b"+2027013", b"202701"] {
+            assert_eq!(date(odd), None);
+        }
     }
 }

@@ -2,19 +2,25 @@
 
 use super::Token;
 use crate::fault::Fault;
-use crate::module::{SessionHandle, TokenInfo};
+use crate::ledger::Standing;
+use crate::module::{SessionHandle, SlotId};
 use cryptoki_sys::*;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 impl Token {
     /// Logs in, unless this PIN was refused before or one more wrong PIN would lock the token.
-    pub(super) fn log_in(&self, session: SessionHandle, info: &TokenInfo) -> Result<(), Fault> {
-        if !info.needs_login() {
-            return Ok(());
-        }
+    pub(super) fn log_in(&self, session: SessionHandle, slot: SlotId) -> Result<(), Fault> {
         let pin = self.pin.lock().unwrap_or_else(PoisonError::into_inner);
         let pin = pin.as_ref().ok_or_else(|| Fault::Token("there is no PIN".into()))?;
         let refused = |why: &str| Err(Fault::Token(why.to_owned()));
+        let ledger = |error: crate::ledger::LedgerError| Fault::Token(error.to_string());
+        let _trial = self.ledger.begin().map_err(ledger)?;
+        // Asked only now: a try that was under way elsewhere may have been the last but one.
+        let info = self.module.token_info(slot)?;
+        if !info.needs_login() {
+            return Ok(());
+        }
         if info.is_locked() {
             return Err(Fault::Locked);
         }
@@ -23,27 +29,37 @@ impl Token {
                 "one more wrong PIN locks the token, so none is tried; log in once with another tool",
             );
         }
-        let ledger = |error: crate::ledger::LedgerError| Fault::Token(error.to_string());
-        let _trial = self.ledger.begin().map_err(ledger)?;
-        if !self.ledger.may_try(info, pin).map_err(ledger)? {
-            return Err(Fault::Token(format!(
-                "this PIN was refused before (or its tries never ended) and isn't tried again; configure the right one, or delete {} to try it once more",
-                self.ledger.path().display()
-            )));
-        }
-        let entry = self.ledger.enter(info, pin).map_err(ledger)?;
+        // Where the token says that wrong PINs were tried, a try that was cut short may have been one.
+        let proven = self.proven.load(Ordering::Acquire) && !info.is_pin_count_low();
+        let once_more = format!("or delete {} to try it once more", self.ledger.path().display());
+        let entry = match self.ledger.enter(&info, pin, proven).map_err(ledger)? {
+            Standing::Try(entry) => entry,
+            Standing::Refused => {
+                return refused(&format!(
+                    "this PIN was refused before and isn't tried again; configure the right one, {once_more}"
+                ));
+            }
+            Standing::Unended => {
+                return refused(&format!(
+                    "a try of this PIN was cut short, so it may have been refused before and isn't tried again; {once_more}"
+                ));
+            }
+        };
         match self.module.login(session, pin) {
-            Ok(()) => self.ledger.accept(&entry).map_err(ledger),
+            Ok(()) => {
+                self.proven.store(true, Ordering::Release);
+                self.ledger.withdraw(&entry).map_err(ledger)
+            }
             Err(error) if error.code == CKR_USER_ALREADY_LOGGED_IN => {
                 self.ledger.withdraw(&entry).map_err(ledger)
             }
             Err(error) => {
-                let noted = match self.was_refused(error.code) {
-                    Some(true) => self.ledger.refuse(&entry),
-                    Some(false) => self.ledger.withdraw(&entry),
-                    None => Ok(()),
-                };
-                noted.map_err(ledger)?;
+                match verdict(error.code) {
+                    Verdict::None => self.ledger.withdraw(&entry).map_err(ledger)?,
+                    Verdict::Unclear if proven => self.ledger.withdraw(&entry).map_err(ledger)?,
+                    Verdict::Unclear => {}
+                    Verdict::Refused => self.ledger.refuse(&entry).map_err(ledger)?,
+                }
                 Err(Fault::Call(error))
             }
         }
@@ -59,21 +75,39 @@ impl Token {
             }
             state.slot.ok_or_else(|| Fault::Token("the token isn't connected".into()))?
         };
-        let info = self.module.token_info(slot)?;
-        self.log_in(session, &info)
+        self.log_in(session, slot)
     }
+}
 
-    /// Whether a login failed because of the PIN; none where nothing says so. A code that isn't about PINs may still hide
-    /// one that was wrong, and then the token's flags tell.
-    fn was_refused(&self, code: CK_RV) -> Option<bool> {
-        match code {
-            CKR_PIN_INCORRECT | CKR_PIN_INVALID | CKR_PIN_LEN_RANGE | CKR_PIN_EXPIRED | CKR_PIN_LOCKED => {
-                Some(true)
-            }
-            _ => {
-                let (_, info) = self.find_slot().ok()?;
-                Some(info.is_pin_count_low() || info.is_final_try() || info.is_locked())
-            }
-        }
+/// What a login's failure says about the PIN.
+enum Verdict {
+    /// Nothing: it wasn't looked at.
+    None,
+    /// Perhaps it was looked at, and cost a try.
+    Unclear,
+    /// It is wrong, or may be: vendors' own codes say so too.
+    Refused,
+}
+
+fn verdict(code: CK_RV) -> Verdict {
+    match code {
+        CKR_CRYPTOKI_NOT_INITIALIZED
+        | CKR_DEVICE_REMOVED
+        | CKR_SESSION_CLOSED
+        | CKR_SESSION_HANDLE_INVALID
+        | CKR_SESSION_READ_ONLY_EXISTS
+        | CKR_TOKEN_NOT_PRESENT
+        | CKR_USER_ANOTHER_ALREADY_LOGGED_IN
+        | CKR_USER_PIN_NOT_INITIALIZED
+        | CKR_USER_TOO_MANY_TYPES
+        | CKR_USER_TYPE_INVALID => Verdict::None,
+        CKR_DEVICE_ERROR
+        | CKR_DEVICE_MEMORY
+        | CKR_FUNCTION_CANCELED
+        | CKR_FUNCTION_FAILED
+        | CKR_GENERAL_ERROR
+        | CKR_HOST_MEMORY
+        | CKR_TOKEN_NOT_RECOGNIZED => Verdict::Unclear,
+        _ => Verdict::Refused,
     }
 }

@@ -57,16 +57,9 @@ fn what_cannot_be_repaired_is_told_for_what_it_is() {
     let table: [(&str, Is, Is); 10] = [
         ("CKR_HOST_MEMORY", failed, failed),
         ("CKR_DATA_LEN_RANGE", |error| matches!(error, TooLong), |error| matches!(error, TooLong)),
-        (
-            "CKR_ENCRYPTED_DATA_INVALID",
-            |error| matches!(error, InvalidCiphertext),
-            |error| matches!(error, InvalidCiphertext),
-        ),
-        (
-            "CKR_AEAD_DECRYPT_FAILED",
-            |error| matches!(error, InvalidCiphertext),
-            |error| matches!(error, InvalidCiphertext),
-        ),
+        // What is encrypted can't be altered.
+        ("CKR_ENCRYPTED_DATA_INVALID", failed, |error| matches!(error, InvalidCiphertext)),
+        ("CKR_AEAD_DECRYPT_FAILED", failed, |error| matches!(error, InvalidCiphertext)),
         ("CKR_KEY_FUNCTION_NOT_PERMITTED", |error| matches!(error, Usage), |error| matches!(error, Usage)),
         ("CKR_TOKEN_RESOURCE_EXCEEDED", unavailable, unavailable),
         ("CKR_MECHANISM_PARAM_INVALID", failed, failed),
@@ -88,6 +81,23 @@ fn what_cannot_be_repaired_is_told_for_what_it_is() {
             }
         }
     }
+}
+
+#[test]
+fn requests_that_come_late_take_no_hsm_out() {
+    let Some(rig) = undisturbed("late", Isolation::Process) else { return };
+    let _ = rig.faults().delay("C_Encrypt", Duration::from_millis(40));
+    for _ in 0..6 {
+        let late = rig.fleet.encrypt(
+            "demo",
+            TEXT,
+            |metadata| frame(AAD, metadata),
+            Instant::now() + Duration::from_millis(15),
+        );
+        assert!(matches!(wait(late), Err(Error::Timeout)));
+        assert!(rig.fleet.can_serve());
+    }
+    eventually(|| rig.encrypt());
 }
 
 #[test]

@@ -184,6 +184,25 @@ fn a_key_that_only_one_hsm_has_is_served_by_that_and_does_not_encrypt() {
 }
 
 #[test]
+fn a_version_that_an_unreached_hsm_may_have_is_not_an_altered_ciphertext() {
+    let tokens: Option<Vec<_>> = ["reached", "unreached"].into_iter().map(Token::softhsm2).collect();
+    let Some(tokens) = tokens else { return };
+    let parts: Vec<_> = tokens.into_iter().map(Part::new).collect();
+    import_key(&parts[1].token, "demo#2");
+    parts[1].faults.remove_token();
+    let rig = Rig::start(parts, Isolation::Process, |_, _| ());
+    let mut made = eventually(|| rig.encrypt());
+    made.metadata[4] = 2;
+    let error = rig.decrypt(&made).unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error}");
+    rig.parts[1].faults.insert_token();
+    rig.until_active();
+    assert!(rig.until(|rig| matches!(rig.decrypt(&made), Err(Error::InvalidCiphertext))));
+    made.metadata[4] = 3;
+    assert!(matches!(rig.decrypt(&made), Err(Error::InvalidCiphertext)));
+}
+
+#[test]
 fn settings_that_cannot_be_right_are_refused() {
     let Some(token) = Token::softhsm2("settings") else { return };
     let part = Part::new(token);

@@ -1,8 +1,8 @@
 //! One HSM without faults.
 
-use crate::rig::{AAD, BOTH, Rig, TEXT, eventually, frame, sealed};
+use crate::rig::{AAD, BOTH, Part, Rig, TEXT, eventually, frame, sealed};
 use holdfast_pkcs11::{Encrypted, Error, KeyDescription, Status, wait};
-use holdfast_test_tokens::Function;
+use holdfast_test_tokens::{Function, Token};
 use std::time::{Duration, Instant};
 
 fn soon() -> Instant {
@@ -113,5 +113,23 @@ fn an_end_of_the_fleet_ends_its_processes_and_threads() {
     while others(&parts[0].faults) {
         assert!(Instant::now() < end, "a worker process outlives its fleet");
         std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn altered_ciphertexts_are_told_from_a_failing_hsm_without_a_test_key_too() {
+    for isolation in BOTH {
+        let Some(token) = Token::softhsm2("no-test-key") else { return };
+        let rig = Rig::start(vec![Part::new(token)], isolation, |_, settings| {
+            settings.hsms[0].create_test_key = false;
+        });
+        let made = eventually(|| rig.encrypt());
+        let altered = Encrypted { tag: vec![0; 16], ..made.clone() };
+        assert!(
+            rig.until(|rig| matches!(rig.decrypt(&altered), Err(Error::InvalidCiphertext))),
+            "{:?}",
+            rig.decrypt(&altered)
+        );
+        assert_eq!(eventually(|| rig.decrypt(&made)), TEXT);
     }
 }

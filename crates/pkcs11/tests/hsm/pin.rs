@@ -34,6 +34,38 @@ fn a_wrong_pin_is_tried_once_and_not_again_after_a_restart() {
 }
 
 #[test]
+fn a_try_that_is_cut_short_costs_no_pin_that_the_token_accepted_before() {
+    for (isolation, crashes) in [(THREADS, false), (Isolation::Process, false), (Isolation::Process, true)] {
+        let Some(rig) = Rig::new(&["cut-short"], isolation) else { return };
+        let rule = match crashes {
+            true => rig.faults().crash("C_Login", Crash::Segfault, When::Next(1)),
+            false => rig.faults().fail("C_Login", "CKR_DEVICE_ERROR", When::Next(2)),
+        };
+        rig.faults().remove_token();
+        assert!(rig.until(|rig| {
+            rig.fleet.check_now();
+            says(rig, "no token with the label")
+        }));
+        rig.faults().insert_token();
+        rig.until_active();
+        assert!(rig.faults().hits(rule) > 0);
+        eventually(|| rig.encrypt());
+    }
+}
+
+#[test]
+fn a_first_try_that_is_cut_short_is_not_repeated() {
+    let Some(token) = Token::softhsm2("first-try") else { return };
+    let part = Part::new(token);
+    let _ = part.faults.crash("C_Login", Crash::Segfault, When::Next(1));
+    let mut rig = Rig::start(vec![part], Isolation::Process, |_, _| ());
+    assert!(rig.until(|rig| says(rig, "cut short")), "{:?}", rig.status());
+    rig.fleet = start_fleet(&rig.parts, Isolation::Process, rig.state.path(), |_, _| ());
+    assert!(rig.until(|rig| says(rig, "cut short")), "{:?}", rig.status());
+    assert_eq!(rig.faults().calls(Function::C_Login), 1);
+}
+
+#[test]
 fn no_pin_is_tried_where_the_token_warns() {
     for (flag, why) in WARNINGS {
         let Some(token) = Token::softhsm2("flags") else { return };
