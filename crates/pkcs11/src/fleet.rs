@@ -66,6 +66,7 @@ struct Inner {
     settings: FleetSettings,
     hsms: Vec<Arc<Hsm>>,
     catalog: RwLock<Arc<Catalog>>,
+    refreshing: Mutex<()>,
     uses: Uses,
     reserver: OnceLock<Thread>,
     changed: (Mutex<()>, Condvar),
@@ -120,6 +121,7 @@ impl Fleet {
             uses,
             settings,
             catalog: RwLock::default(),
+            refreshing: Mutex::default(),
             reserver: OnceLock::new(),
             changed: (Mutex::new(()), Condvar::new()),
             looked: Mutex::new(None),
@@ -229,6 +231,8 @@ impl Inner {
 
     /// After a listing: the catalog of keys, and use counts for new versions.
     fn refresh(&self) {
+        // One at a time: whoever listed last sees all listings, and what it makes of them stays.
+        let _refreshing = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
         let listings: Vec<_> = self.hsms.iter().map(|hsm| hsm.keys()).collect();
         let test_keys = self.settings.hsms.iter().filter_map(|hsm| hsm.test_key.clone());
         let hidden: Vec<_> = test_keys.chain(self.settings.hidden.iter().cloned()).collect();

@@ -84,8 +84,9 @@ fn fails_over(what: &str, isolation: Isolation, begin: fn(&Part) -> Option<Rule>
     // A busy machine may miss the budget of 250 ms now and then.
     assert!(
         failed * 50 <= results.len(),
-        "{what} {isolation:?}: {:?}",
-        results.iter().find(|(result, _)| result.is_err())
+        "{what} {isolation:?}: {:?}; {:?}",
+        results.iter().find(|(result, _)| result.is_err()),
+        rig.status()
     );
     assert!(rig.until(|rig| !active(rig, 1)), "{what} {isolation:?}");
     assert!(rig.fleet.can_serve());

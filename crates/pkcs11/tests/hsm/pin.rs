@@ -80,17 +80,6 @@ fn no_pin_is_tried_where_the_token_warns() {
 }
 
 #[test]
-fn a_login_that_the_module_never_ends_does_not_cost_the_right_pin() {
-    let Some(token) = Token::softhsm2("unended") else { return };
-    let part = Part::new(token);
-    let crash = part.faults.crash("C_Login", Crash::Segfault, When::Next(1));
-    let fails = part.faults.fail("C_Login", "CKR_GENERAL_ERROR", When::Next(5));
-    let rig = Rig::start(vec![part], Isolation::Process, |_, _| ());
-    rig.until_active();
-    assert_eq!((rig.faults().hits(crash), rig.faults().hits(fails)), (1, 5));
-}
-
-#[test]
 fn a_pin_that_changes_is_read_anew() {
     for isolation in BOTH {
         let Some(rig) = Rig::new(&["changes"], isolation) else { return };
