@@ -158,7 +158,7 @@ impl Report {
             .into_iter()
             .flatten()
             .filter(|outcome| outcome["status"].as_u64() != Some(200) || !outcome["error_name"].is_null());
-        wrong.filter_map(|outcome| outcome["count"].as_f64()).sum()
+        wrong.filter_map(|outcome| outcome["count"].as_u64()).sum::<u64>() as f64
     }
 
     /// The server's CPU time a request, in us.
