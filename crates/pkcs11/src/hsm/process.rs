@@ -16,6 +16,10 @@ use std::thread;
 use std::time::Duration;
 use zeroize::{Zeroize, Zeroizing};
 
+/// The variables of the host that a worker process gets; modules need theirs named in the settings.
+const PASSED_ON: [&str; 8] =
+    ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "RUST_BACKTRACE"];
+
 /// A module's worker process, when there is one.
 pub(crate) struct Process {
     command: WorkerCommand,
@@ -87,6 +91,9 @@ impl Process {
         let child = Command::new(&self.command.program)
             .arg0(&self.command.name)
             .args(&self.command.arguments)
+            // The host's own variables may hold secrets: passphrases, the PINs of other HSMs.
+            .env_clear()
+            .envs(std::env::vars_os().filter(|(name, _)| PASSED_ON.iter().any(|passed| name == passed)))
             .envs(hsm.settings.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
