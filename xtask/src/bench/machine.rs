@@ -2,11 +2,12 @@
 
 use std::process::Command;
 
+use super::run::Length;
 use crate::process;
 use crate::workspace::Workspace;
 
 /// The machine and the state of the checkout, as name and value.
-pub fn describe(workspace: &Workspace) -> Vec<(&'static str, String)> {
+pub fn describe(workspace: &Workspace, length: &Length) -> Vec<(&'static str, String)> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let field = |text: &str, name: &str| {
         let line = text.lines().find(|line| line.starts_with(name));
@@ -24,6 +25,13 @@ pub fn describe(workspace: &Workspace) -> Vec<(&'static str, String)> {
         ("compiler", rustc.trim().to_owned()),
         ("commit", commit(workspace)),
         ("command", "cargo xtask bench".into()),
+        (
+            "runs",
+            format!(
+                "{} of {} s each; {} requests for growth, {} with keys in an HSM",
+                length.runs, length.seconds, length.many_requests, length.many_hsm_requests
+            ),
+        ),
     ]
 }
 
