@@ -52,7 +52,7 @@ fn the_files_that_a_configuration_names_are_looked_at() {
     std::fs::remove_file(folder.path("demo/components/proxy.wasm")).unwrap();
     std::fs::remove_file(folder.path("demo/policy.cedar")).unwrap();
     let found = problems(&folder);
-    has(&found, "server.tls.private_key: can't read demo/tls/server-key.pem");
+    has(&found, "server.tls.private_key: can't read the private key demo/tls/server-key.pem");
     has(&found, "keystore.seal: a key file of 5 bytes");
     has(&found, "components.sigv4.path: demo/components/sigv4.wasm isn't a WebAssembly component");
     has(&found, "components.proxy.path: can't read demo/components/proxy.wasm");
@@ -63,7 +63,7 @@ fn the_files_that_a_configuration_names_are_looked_at() {
 fn a_certificate_needs_its_own_key() {
     let folder = Folder::with_demo();
     std::fs::copy(folder.path("demo/tls/ca-key.pem"), folder.path("demo/tls/server-key.pem")).unwrap();
-    has(&problems(&folder), "server.tls.private_key: can't serve with this key");
+    has(&problems(&folder), "server.tls.private_key: the TLS certificate and private key can't be used");
 }
 
 #[test]

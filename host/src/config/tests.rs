@@ -84,7 +84,7 @@ fn an_unknown_field_is_named_with_those_allowed() {
     refuses(
         "[metrics]",
         "[metrix]",
-        "15:2: metrix: unknown field; allowed: server, keystore, audit, metrics",
+        "15:2: metrix: unknown field; allowed: server, hsm, keystore, audit, metrics",
     );
 }
 
@@ -281,11 +281,11 @@ fn a_seals_hsm_key_needs_an_hsm_and_a_label() {
     refuses(
         "{ key_file = \"keystore.seal\" }",
         "{ key_file = \"keystore.seal\", hsm_key = \"k\" }",
-        "13:37: keystore.seal.hsm_key: is only for a seal with `hsm = \"...\"`",
+        "11:8: keystore.seal.hsm_key: is only for a seal with `hsm = \"...\"`",
     );
     refuses(
         "{ key_file = \"keystore.seal\" }",
-        "{ key_file = \"keystore.seal\", hsm = \"h\" }",
-        "13:43: keystore.seal.hsm: \"h\" is no [[hsm]] of this file",
+        "{ hsm = \"h\" }",
+        "11:16: keystore.seal.hsm: \"h\" is no [[hsm]] of this file",
     );
 }
