@@ -4,7 +4,8 @@
 //! and waiting for that costs twice the write. Otherwise a thread writes, in groups: whatever waits when its last
 //! write returned goes out in the next one. So a pipe or device that hangs, or an fsync for every group, holds up no
 //! request beyond its budget. A disk that hangs in a write holds up one request, with the thread that runs it, and the
-//! others none: they find the log taken and leave theirs to the thread. A sink that fails, or falls behind by more than [`QUEUE_LIMIT`], refuses requests.
+//! others none: they find the log taken and leave theirs to the thread. A sink that fails, or falls behind by more
+//! than [`QUEUE_LIMIT`], refuses requests.
 
 use super::record::{Line, rfc3339};
 use super::sink::Sink;
