@@ -42,8 +42,8 @@ pub enum Group {
     HsmSlow,
     /// HSMs that hang, one of two and all.
     HsmHang,
-    /// Millions of calls: nothing grows.
-    HsmMany,
+    /// Millions of calls, of a software key and of SoftHSM2: nothing grows.
+    Many,
 }
 
 const ALL: [Group; 10] = [
@@ -56,12 +56,12 @@ const ALL: [Group; 10] = [
     Group::Hsm,
     Group::HsmSlow,
     Group::HsmHang,
-    Group::HsmMany,
+    Group::Many,
 ];
 
 impl Group {
     fn needs_hsms(self) -> bool {
-        matches!(self, Group::Hsm | Group::HsmSlow | Group::HsmHang | Group::HsmMany)
+        matches!(self, Group::Hsm | Group::HsmSlow | Group::HsmHang | Group::Many)
     }
 }
 
@@ -114,8 +114,8 @@ pub fn task(workspace: &Workspace, wish: &Wish) -> Result<()> {
             (Group::HsmHang, _) => {
                 step("bench: HSMs that hang", hsm::hang::WHAT, || hsm::hang::measure(workspace, length))
             }
-            (Group::HsmMany, _) => {
-                step("bench: many calls", hsm::many::WHAT, || hsm::many::measure(workspace, length))
+            (Group::Many, _) => {
+                step("bench: many calls", hsm::many::WHAT, || hsm::many::measure(workspace, &bench))
             }
         };
         match measured {

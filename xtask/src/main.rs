@@ -58,9 +58,9 @@ enum Task {
         /// Seconds of one run [default: 10]
         #[arg(long, value_name = "N", conflicts_with = "quick", value_parser = clap::value_parser!(u32).range(1..=600))]
         seconds: Option<u32>,
-        /// Calls of an HSM over which nothing may grow [default: 5000000]
+        /// Calls over which nothing may grow [default: 5000000]
         #[arg(long, value_name = "N", conflicts_with = "quick")]
-        hsm_calls: Option<u64>,
+        calls: Option<u64>,
         /// Print the figures as JSON too.
         #[arg(long)]
         json: bool,
@@ -85,8 +85,8 @@ fn run(task: Task) -> Result<()> {
         Task::Build { release: false } => build::task(&workspace, Profile::Dev),
         Task::Demo => demo::task(&workspace),
         Task::Test { filter } => test::task(&workspace, filter.as_deref()),
-        Task::Bench { only, quick, seconds, hsm_calls, json } => {
-            let length = if quick { bench::Length::QUICK } else { bench::Length::full(seconds, hsm_calls) };
+        Task::Bench { only, quick, seconds, calls, json } => {
+            let length = if quick { bench::Length::QUICK } else { bench::Length::full(seconds, calls) };
             bench::task(&workspace, &bench::Wish { only, quick, length, json })
         }
     }

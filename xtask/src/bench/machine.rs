@@ -24,15 +24,20 @@ pub fn describe(workspace: &Workspace, length: &Length) -> Vec<(&'static str, St
         ("kernel", format!("Linux {}", read("/proc/sys/kernel/osrelease").trim())),
         ("compiler", rustc.trim().to_owned()),
         ("commit", commit(workspace)),
-        ("command", "cargo xtask bench".into()),
+        ("command", command()),
         (
             "runs",
             format!(
-                "{} of {} s each; {} requests for growth, {} with keys in an HSM",
-                length.runs, length.seconds, length.many_requests, length.many_hsm_requests
+                "{} of {} s each; {} requests for growth",
+                length.runs, length.seconds, length.many_requests
             ),
         ),
     ]
+}
+
+/// As it was given.
+fn command() -> String {
+    std::iter::once("cargo xtask".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
 }
 
 fn commit(workspace: &Workspace) -> String {

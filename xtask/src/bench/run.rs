@@ -19,25 +19,22 @@ pub struct Length {
     pub runs: usize,
     /// Of one run.
     pub seconds: f64,
-    /// For memory that must not grow.
+    /// Over which nothing may grow.
     pub many_requests: u64,
-    /// The same with keys in an HSM.
-    pub many_hsm_requests: u64,
 }
 
 impl Length {
-    /// For docs/performance.md; a run is 10 seconds and 5 million calls of an HSM where nothing else is asked for.
-    pub fn full(seconds: Option<u32>, hsm_calls: Option<u64>) -> Self {
+    /// For docs/performance.md; a run is 10 seconds and 5 million calls where nothing else is asked for.
+    pub fn full(seconds: Option<u32>, calls: Option<u64>) -> Self {
         Self {
             runs: 5,
             seconds: seconds.map_or(10.0, f64::from),
-            many_requests: 1_000_000,
-            many_hsm_requests: hsm_calls.unwrap_or(5_000_000),
+            many_requests: calls.unwrap_or(5_000_000),
         }
     }
 
     /// To see where one stands.
-    pub const QUICK: Self = Self { runs: 3, seconds: 3.0, many_requests: 100_000, many_hsm_requests: 20_000 };
+    pub const QUICK: Self = Self { runs: 3, seconds: 3.0, many_requests: 20_000 };
 }
 
 /// A key store to measure.

@@ -1,15 +1,15 @@
-//! Millions of calls: nothing of the host and its worker process grows.
+//! Millions of calls, with a software key and with one in an HSM: nothing of the host and its worker process grows.
 
 use std::path::Path;
 
 use super::{Behind, Hsms, Isolation};
 use crate::bench::figure::{Figure, Goal};
-use crate::bench::run::Length;
+use crate::bench::run::Bench;
 use crate::error::Result;
 use crate::server::Server;
 use crate::workspace::Workspace;
 
-pub const WHAT: &str = "memory, threads, open files and processes over many encryptions and decryptions (5 million in a full run)";
+pub const WHAT: &str = "memory, threads, open files and processes over many encryptions and decryptions, with a software key and with SoftHSM2";
 
 const LOAD: [&str; 6] = ["--connections", "16", "--principals", "100", "--mix", "encrypt=1,decrypt=1"];
 
@@ -22,32 +22,47 @@ struct Held {
     processes: usize,
 }
 
-pub fn measure(workspace: &Workspace, length: Length) -> Result<Vec<Figure>> {
+pub fn measure(workspace: &Workspace, software: &Bench) -> Result<Vec<Figure>> {
+    let names = [
+        "many calls of a software key: growth of memory",
+        "the same: more threads",
+        "the same: more open files",
+        "the same: more processes",
+    ];
+    let mut figures = growth(software, names)?;
     let hsms = Hsms { count: 1, sessions: 16, isolation: Isolation::Process, behind: Behind::Nothing };
-    let made = hsms.make(workspace, length)?;
-    let server = made.bench.start()?;
+    let made = hsms.make(workspace, software.length)?;
+    let names = [
+        "many calls of an HSM: growth of memory",
+        "more threads",
+        "more open files",
+        "more processes",
+    ];
+    figures.extend(growth(&made.bench, names)?);
+    Ok(figures)
+}
+
+/// Over the calls of one server with its children; what grows once has grown after a tenth of them.
+fn growth(bench: &Bench, names: [&'static str; 4]) -> Result<Vec<Figure>> {
+    let server = bench.start()?;
     let run = |count: u64| {
         let count = count.to_string();
-        made.bench.load(&server, &[LOAD.as_slice(), &["--count", &count, "--seconds", "3600"]].concat())
+        bench.load(&server, &[LOAD.as_slice(), &["--count", &count, "--seconds", "3600"]].concat())
     };
-    // What grows once has grown after a tenth.
-    run(length.many_hsm_requests / 10)?;
+    run(bench.length.many_requests / 10)?;
     let before = held(&server);
-    run(length.many_hsm_requests)?;
+    run(bench.length.many_requests)?;
     let after = held(&server);
     server.stop()?;
     let more = |after: usize, before: usize| vec![after as f64 - before as f64];
     let resident = (after.resident_kib as f64 - before.resident_kib as f64) / 1024.0;
+    let [memory, threads, files, processes] = names;
     Ok(vec![
-        Figure::new("many calls of an HSM: growth of memory", "MiB", Goal::AtMost(2.0), vec![resident]),
-        Figure::new("more threads", "threads", Goal::AtMost(0.0), more(after.threads, before.threads)),
-        Figure::new("more open files", "files", Goal::AtMost(0.0), more(after.files, before.files)),
-        Figure::new(
-            "more processes",
-            "processes",
-            Goal::AtMost(0.0),
-            more(after.processes, before.processes),
-        ),
+        // What the allocator's arenas differ by from one moment to the next.
+        Figure::new(memory, "MiB", Goal::AtMost(2.0), vec![resident]),
+        Figure::new(threads, "threads", Goal::AtMost(0.0), more(after.threads, before.threads)),
+        Figure::new(files, "files", Goal::AtMost(0.0), more(after.files, before.files)),
+        Figure::new(processes, "processes", Goal::AtMost(0.0), more(after.processes, before.processes)),
     ])
 }
 
