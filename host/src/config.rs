@@ -9,6 +9,7 @@ mod components;
 mod hsm;
 mod key_store;
 mod keystore;
+mod policies;
 mod reader;
 mod seal;
 mod secret;
@@ -28,6 +29,7 @@ pub use hsm::pin_folder;
 pub use hsm::{Hsm, HsmKeys};
 pub use key_store::{InvalidName, KeyStore, Policy, RateLimit, Region, UriPathPrefix};
 pub use keystore::{Keystore, SEAL_KEY, SealSource};
+pub use policies::Policies;
 pub use reader::Problem;
 pub use seal::{HsmSeal, SealSourceError};
 pub use secret::{PinSource, SecretError};
@@ -50,6 +52,8 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// The request-handling components and the cache of their compiled code.
     pub components: Components,
+    /// Whose policies are taken while it runs.
+    pub policies: Policies,
     /// HSMs, with unique names.
     pub hsms: Vec<Hsm>,
     /// One or more, with unique names and URI paths.
@@ -119,6 +123,7 @@ impl Config {
         let audit = root.need_section("audit").and_then(audit::read);
         let metrics = root.section("metrics").map(audit::read_metrics);
         let components = root.need_section("components").and_then(components::read);
+        let policies = root.section("policies").map_or(Some(Policies::default()), policies::read);
         let key_stores = root.need("key_store").and_then(|entry| key_store::read_all(entry, known));
         root.finish();
         let (keystore, key_stores) = (keystore?, key_stores?);
@@ -133,6 +138,7 @@ impl Config {
                 Some(read) => Some(read?),
             },
             components: components?,
+            policies: policies?,
             hsms: hsms?,
             key_stores,
             warnings: Vec::new(),

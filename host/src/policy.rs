@@ -9,21 +9,35 @@ use std::sync::Arc;
 use crate::sandbox::SandboxFailure;
 use holdfast_gate::query::{Decision, Query};
 
+mod artefact;
 mod bindings;
 mod cache;
+mod cases;
 mod component;
+mod counter;
 mod facts;
 mod failure;
 mod guest;
 mod load;
+mod project;
+mod question;
+mod recorded;
+mod signature;
 mod snapshot;
 mod stored;
 
+pub use artefact::{ARTEFACT_LIMIT, Artefact, ArtefactError, Manifest, artefact_digest};
 pub use bindings::fits;
+pub use cases::{Case, CaseFailure, CasesError, TestReport, read_cases, run_cases};
 pub use component::ComponentPolicy;
+pub use counter::Counter;
 pub use failure::PolicyFailure;
 pub use guest::{Limits, Sandbox};
 pub use load::{Load, LoadError, Problem, Source};
+pub use project::{Project, ProjectError};
+pub use question::{Question, QuestionError};
+pub use recorded::{Recorded, RecordedDecision};
+pub use signature::{SIGNATURE_SUFFIX, SignatureError, TrustedKeys, signer};
 
 /// The future of a decision.
 pub type Deciding<'a> = Pin<Box<dyn Future<Output = Result<Arc<Decision>, PolicyFailure>> + Send + 'a>>;
@@ -51,6 +65,8 @@ pub struct PolicyIdentity {
     pub engine: String,
     /// The ids of the rules, in the document's order.
     pub rules: Vec<String>,
+    /// The facts that decisions can depend on, as `wit/policy` names them.
+    pub reads: Vec<&'static str>,
 }
 
 /// Counters since the policy was loaded, and the size of its cache of decisions.

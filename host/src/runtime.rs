@@ -11,7 +11,7 @@ use crate::backend::{HsmBackend, KeyBackend, KeystoreBackend, Vault, VaultError}
 use crate::config::{self, ComponentFile, Config};
 use crate::gate::{Authenticator, Credentials, KeyStore, KeyStores};
 use crate::metrics::Metrics;
-use crate::policy::{self, ComponentPolicy, Policy};
+use crate::policy::{self, ComponentPolicy, Counter, Policy};
 use crate::proxy::Proxy;
 use crate::rate::RateLimiter;
 use crate::sandbox::{CompiledCache, LoadError, Ticker, digest};
@@ -162,6 +162,7 @@ fn key_store(
         credentials,
         rate: store.rate_limit.map(|rate| RateLimiter::new(rate.per_second.get(), rate.burst.get())),
         policy,
+        counter: Counter::default(),
         backend,
     }
 }

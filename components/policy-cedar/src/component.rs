@@ -32,7 +32,12 @@ impl Guest for Component {
     fn describe() -> Description {
         ENGINE.with(|cell| match cell.get() {
             Some(engine) => engine.describe(),
-            None => Description { engine: String::new(), reads: Facts::empty(), rules: Vec::new() },
+            None => Description {
+                engine: String::new(),
+                reads: Facts::empty(),
+                rules: Vec::new(),
+                messages: Vec::new(),
+            },
         })
     }
 

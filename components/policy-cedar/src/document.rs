@@ -2,13 +2,18 @@
 
 use std::collections::{HashMap, HashSet};
 
-use cedar_policy::{Entities, EntityUid, Policy, PolicyId, PolicySet, ValidationMode, Validator};
+use cedar_policy::{Effect, Entities, EntityUid, Policy, PolicyId, PolicySet, ValidationMode, Validator};
 
 use crate::schema::Names;
 use crate::{Problem, Source, groups, place};
 
 /// Bytes of an `@id`: it goes into every audit record.
 const ID_LIMIT: usize = 200;
+
+/// The annotation of what to tell whose request a `forbid` refuses.
+pub(crate) const DENY_MESSAGE: &str = "deny_message";
+/// The specification allows errorMessage less than 512 characters, all printable ASCII.
+const MESSAGE_LIMIT: usize = 400;
 
 /// All groups of each listed member, direct and indirect.
 pub(crate) type Groups = HashMap<EntityUid, HashSet<EntityUid>>;
@@ -106,10 +111,23 @@ fn read_rules(source: &Source) -> Result<Vec<Rule<'_>>, Vec<Problem>> {
                 format!("rule {} ({}): {advice}", number + 1, id.escape_debug()),
             ));
         }
+        if let Some(problem) = message_problem(policy) {
+            problems.push(place::in_file(source, format!("rule {} ({id}): {problem}", number + 1)));
+        }
         let policy = policy.new_id(PolicyId::new(&id));
         rules.push(Rule { id, source, policy });
     }
     if problems.is_empty() { Ok(rules) } else { Err(problems) }
+}
+
+fn message_problem(rule: &Policy) -> Option<String> {
+    let message = rule.annotation(DENY_MESSAGE)?;
+    let printable = message.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if rule.effect() != Effect::Forbid {
+        return Some("@deny_message belongs to a forbid; a permit refuses nothing".to_owned());
+    }
+    let fits = printable && (1..=MESSAGE_LIMIT).contains(&message.len());
+    (!fits).then(|| format!("@deny_message takes 1 to {MESSAGE_LIMIT} printable ASCII characters"))
 }
 
 fn repeated_ids(rules: &[Rule<'_>]) -> Vec<Problem> {

@@ -7,7 +7,7 @@ use cedar_policy_core::ast;
 use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
 
-use crate::document::{Document, Groups};
+use crate::document::{DENY_MESSAGE, Document, Groups};
 use crate::request::Asked;
 use crate::rules::Rules;
 use crate::schema::Names;
@@ -21,6 +21,8 @@ pub struct Engine {
     reads: Facts,
     /// Members of groups that rules name: what they are in must be known whoever asks.
     named: Vec<Entity>,
+    /// What to tell whose request a rule denies.
+    messages: Vec<(String, String)>,
 }
 
 impl Engine {
@@ -41,7 +43,11 @@ impl Engine {
                 Some(Entity::new_no_attrs(uid, parents.clone()))
             })
             .collect();
-        Ok(Engine { rules: Rules::new(&policies, &names), names, groups, reads, named })
+        let messages = policies
+            .iter()
+            .filter_map(|rule| Some((rule.id().to_string(), rule.annotation(DENY_MESSAGE)?.to_owned())))
+            .collect();
+        Ok(Engine { messages, rules: Rules::new(&policies, &names), names, groups, reads, named })
     }
 
     /// What is configured.
@@ -50,6 +56,7 @@ impl Engine {
             engine: format!("cedar {}", get_sdk_version()),
             reads: self.reads,
             rules: self.rules.ids().map(str::to_owned).collect(),
+            messages: self.messages.clone(),
         }
     }
 

@@ -93,6 +93,8 @@ fn of_context(attribute: &str) -> Facts {
         "otherMetadata" => Facts::OTHER_METADATA,
         "tlsPeer" => Facts::TLS_PEER,
         "time" => Facts::TIME,
+        "clock" => Facts::CLOCK,
+        "decrypts" => Facts::DECRYPTS,
         _ => Facts::all(),
     }
 }

@@ -6,7 +6,7 @@ use cedar_policy::{Context, Entity, EntityId, EntityTypeName, EntityUid, Request
 
 use crate::document::Groups;
 use crate::schema::Names;
-use crate::{Arn, Facts, Identity, Query};
+use crate::{Arn, Clock, DecryptCounts, Facts, Identity, Query};
 
 type Attributes = Vec<(String, RestrictedExpression)>;
 
@@ -126,6 +126,22 @@ fn context(query: &Query, reads: Facts, metadata: &EntityUid) -> Result<Context,
     }
     let time = i64::try_from(query.time).map_err(|_| format!("the time {} is out of range", query.time))?;
     put(Facts::TIME, "time", &|| RestrictedExpression::new_long(time));
+    let numbers = |pairs: &[(&str, u32)]| {
+        let pairs = pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), RestrictedExpression::new_long(i64::from(*value))));
+        RestrictedExpression::new_record(pairs).map_err(|error| error.to_string())
+    };
+    if reads.contains(Facts::CLOCK) {
+        let Clock { hour, weekday } = query.clock;
+        let clock = numbers(&[("hour", u32::from(hour)), ("weekday", u32::from(weekday))])?;
+        pairs.push(("clock".to_owned(), clock));
+    }
+    if reads.contains(Facts::DECRYPTS) {
+        let DecryptCounts { minute, hour, key_minute, key_hour } = query.decrypts;
+        let counts = [("minute", minute), ("hour", hour), ("keyMinute", key_minute), ("keyHour", key_hour)];
+        pairs.push(("decrypts".to_owned(), numbers(&counts)?));
+    }
     if let (Some(key), true) = (&query.kms_key, reads.contains(Facts::KMS_KEY)) {
         let record = RestrictedExpression::new_record(kms_key(key)).map_err(|error| error.to_string())?;
         pairs.push(("kmsKey".to_owned(), record));

@@ -83,6 +83,30 @@ pub struct Query {
     pub tls_peer: Option<String>,
     /// Seconds since 1970-01-01T00:00:00Z.
     pub time: u64,
+    /// What the principal decrypted before.
+    pub decrypts: DecryptCounts,
+}
+
+/// How many Decrypt requests a principal sent to this key store lately, this one included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct DecryptCounts {
+    /// In the last minute, whatever the key.
+    pub minute: u32,
+    /// In the last hour, whatever the key.
+    pub hour: u32,
+    /// In the last minute, with this key.
+    pub key_minute: u32,
+    /// In the last hour, with this key.
+    pub key_hour: u32,
+}
+
+impl Query {
+    /// The hour (0 to 23) and the weekday (1, Monday, to 7) of the query's time, in UTC.
+    pub fn hour_and_weekday(&self) -> (u8, u8) {
+        let (days, seconds) = (self.time / 86_400, self.time % 86_400);
+        // 1970-01-01 was a Thursday.
+        ((seconds / 3600) as u8, ((days + 3) % 7 + 1) as u8)
+    }
 }
 
 /// What a policy decided.
@@ -103,4 +127,6 @@ pub struct Decision {
     pub rules: Vec<String>,
     /// Evaluation errors, each naming its rule.
     pub errors: Vec<String>,
+    /// Of a denial: what the policy's author wants its caller told. Printable ASCII.
+    pub message: Option<String>,
 }

@@ -3,7 +3,7 @@
 
 use crate::gate::{Called, Trace};
 use holdfast_gate::ErrorName;
-use holdfast_gate::query::Effect;
+use holdfast_gate::query::{DecryptCounts, Effect};
 use holdfast_gate::sigv4::format_date_time;
 use holdfast_gate::strict::write_text;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -70,12 +70,15 @@ pub fn record(trace: &Trace, finished: &Finished<'_>) -> String {
     }
     if let Some(decided) = &trace.decided {
         let policy = decided.policy.identity();
+        let DecryptCounts { minute, hour, key_minute, key_hour } = trace.decrypts;
+        line.raw("decrypts", &format!("[{minute},{hour},{key_minute},{key_hour}]"));
         line.open("policy");
         line.text("effect", if decided.decision.effect == Effect::Allow { "allow" } else { "deny" });
         line.texts("rules", &decided.decision.rules);
         if !decided.decision.errors.is_empty() {
             line.texts("errors", &decided.decision.errors);
         }
+        line.optional("message", decided.decision.message.as_deref());
         line.text("component", &policy.component);
         line.text("revision", &policy.revision);
         line.close();

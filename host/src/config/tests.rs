@@ -289,3 +289,19 @@ fn a_seals_hsm_key_needs_an_hsm_and_a_label() {
         "11:16: keystore.seal.hsm: \"h\" is no [[hsm]] of this file",
     );
 }
+
+#[test]
+fn policies_are_taken_from_trusted_keys_only() {
+    let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    let with = |text: &str| GOOD.replacen("[components]", &format!("[policies]\n{text}\n[components]"), 1);
+    let config = parse(&with(&format!("trusted_keys = [\"{key}\"]"))).unwrap();
+    assert_eq!(config.policies.trusted_keys.ids().collect::<Vec<_>>(), ["E7620F1842B4E81F"]);
+    assert!(!config.policies.allow_unsigned);
+    let unsigned = parse(&with("allow_unsigned = true")).unwrap();
+    assert!(unsigned.policies.allow_unsigned && unsigned.warnings[0].message.contains("nobody signed"));
+    refuses(
+        "[components]",
+        "[policies]\ntrusted_keys = [\"RWx\"]\n[components]",
+        "18:16: policies.trusted_keys: \"RWx\" isn't a minisign public key",
+    );
+}

@@ -5,7 +5,7 @@ use super::key_store::KeyStore;
 use super::trace::{Called, Decided, Trace};
 use holdfast_gate::arn::identity;
 use holdfast_gate::body::Inputs;
-use holdfast_gate::query::{Effect, Operation, Query};
+use holdfast_gate::query::{DecryptCounts, Effect, Operation, Query};
 use holdfast_gate::reply::{Health, Outcome};
 use holdfast_gate::{ErrorName, Refusal};
 use std::sync::Arc;
@@ -44,15 +44,21 @@ impl Admission {
         let Some(policy) = &self.store.policy else {
             return Err(denied("no policy is configured for this key store, so every operation is refused"));
         };
-        let query = self.query(operation, key_id, trace)?;
+        let mut query = self.query(operation, key_id, trace)?;
+        query.decrypts = self.store.counter.count(&query);
+        trace.decrypts = query.decrypts;
         let decision = policy.decide(&query).await.map_err(|failure| {
             tracing::error!(key_store = self.store.name, %failure, "the policy failed; the request is refused");
             Refusal::new(ErrorName::Internal, "the policy could not decide; see the proxy's log")
         })?;
         let allow = decision.effect == Effect::Allow && decision.errors.is_empty();
+        let message = decision.message.clone();
         trace.decided = Some(Decided { policy: policy.clone(), decision });
         if !allow {
-            return Err(denied("the key store's policy does not allow this request"));
+            return Err(match message {
+                Some(message) => Refusal::with(ErrorName::AccessDenied, message),
+                None => denied("the key store's policy does not allow this request"),
+            });
         }
         Ok(Grant::new(self.store, operation, key_id.to_owned(), self.inputs))
     }
@@ -93,6 +99,7 @@ impl Admission {
             other_metadata: metadata.other.clone(),
             tls_peer: self.tls_peer.as_deref().map(str::to_owned),
             time: trace.time,
+            decrypts: DecryptCounts::default(),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! A key store as requests find it: by path, with its credentials, policy and key backend.
 
 use crate::backend::KeyBackend;
-use crate::policy::Policy;
+use crate::policy::{Counter, Policy};
 use crate::rate::RateLimiter;
 use holdfast_gate::sigv4::{SigningKey, SigningKeys};
 use holdfast_keystore::SecretAccessKey;
@@ -24,6 +24,8 @@ pub struct KeyStore {
     pub rate: Option<RateLimiter>,
     /// Who decides; `None` refuses.
     pub policy: Option<Arc<dyn Policy>>,
+    /// What its principals decrypted lately.
+    pub counter: Counter,
     /// What does the operations.
     pub backend: Arc<dyn KeyBackend>,
 }

@@ -3,7 +3,7 @@
 use crate::policy::Policy;
 use holdfast_gate::Refusal;
 use holdfast_gate::body::RequestMetadata;
-use holdfast_gate::query::{Decision, Operation};
+use holdfast_gate::query::{Decision, DecryptCounts, Operation};
 use holdfast_gate::reply::{Outcome, Words};
 use holdfast_gate::sigv4::AuthenticationFault;
 use holdfast_gate::target::Call;
@@ -22,6 +22,8 @@ pub struct Trace {
     pub called: Option<Called>,
     /// Whether the component was shown the body.
     pub admitted: bool,
+    /// What the principal decrypted before, as the policy could see it.
+    pub decrypts: DecryptCounts,
     /// What the policy said.
     pub decided: Option<Decided>,
     /// Which key manager served.
@@ -81,6 +83,7 @@ impl Trace {
             metadata: None,
             called: None,
             admitted: false,
+            decrypts: DecryptCounts::default(),
             decided: None,
             key_manager: None,
             refused: None,

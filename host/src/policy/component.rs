@@ -1,6 +1,6 @@
 //! A policy that a sandboxed component decides.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::sandbox::{FailureCounts, SandboxFailure};
@@ -27,6 +27,7 @@ pub struct ComponentPolicy {
     limits: Limits,
     identity: PolicyIdentity,
     rules: HashSet<String>,
+    messages: HashMap<String, String>,
     reads: Reads,
     cache: DecisionCache,
     failures: FailureCounts,
@@ -39,7 +40,8 @@ impl ComponentPolicy {
     /// Where the component isn't one for policies or wants to import something, and where the document has problems.
     pub async fn load(load: Load<'_>) -> Result<ComponentPolicy, LoadError> {
         let loaded = load.run().await?;
-        let types::Description { engine, reads, rules } = loaded.description;
+        let types::Description { engine, reads, rules, messages } = loaded.description;
+        let reads = Reads::new(reads);
         Ok(ComponentPolicy {
             engine: loaded.engine,
             instances: loaded.instances,
@@ -50,8 +52,10 @@ impl ComponentPolicy {
                 revision: loaded.revision,
                 engine,
                 rules,
+                reads: reads.names(),
             },
-            reads: Reads::new(reads),
+            messages: messages.into_iter().collect(),
+            reads,
             cache: DecisionCache::new(load.limits.cache),
             failures: FailureCounts::default(),
             limits: load.limits,
@@ -86,7 +90,12 @@ impl ComponentPolicy {
             types::Effect::Allow if errors.is_empty() => Effect::Allow,
             _ => Effect::Deny,
         };
-        Ok(Decision { effect, rules, errors })
+        let message = match effect {
+            // A rule that failed didn't decide what its message says.
+            Effect::Deny if errors.is_empty() => rules.iter().find_map(|rule| self.messages.get(rule).cloned()),
+            _ => None,
+        };
+        Ok(Decision { effect, rules, errors, message })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The facts that a policy reads: what its component gets to see, and what its decisions are cached by.
 
-use holdfast_gate::query::{Arn, Identity, Operation, Query};
+use holdfast_gate::query::{Arn, DecryptCounts, Identity, Operation, Query};
 
 use super::bindings::types::{self, Facts};
 
@@ -19,7 +19,7 @@ impl Reads {
 
     /// Whether the same values come again: not where each request has its own.
     pub(super) fn repeat(self) -> bool {
-        !self.has(Facts::TIME) && !self.has(Facts::KMS_REQUEST_ID)
+        !self.has(Facts::TIME) && !self.has(Facts::KMS_REQUEST_ID) && !self.has(Facts::DECRYPTS)
     }
 
     /// The members of `other-metadata` that the component gets to see.
@@ -53,9 +53,47 @@ impl Reads {
             other_metadata: others,
             tls_peer: option(Facts::TLS_PEER, &query.tls_peer),
             time: if self.has(Facts::TIME) { query.time } else { 0 },
+            clock: self.clock(query),
+            decrypts: self.decrypts(query),
         }
     }
+
+    fn clock(self, query: &Query) -> types::Clock {
+        let (hour, weekday) = if self.has(Facts::CLOCK) { query.hour_and_weekday() } else { (0, 0) };
+        types::Clock { hour, weekday }
+    }
+
+    fn decrypts(self, query: &Query) -> types::DecryptCounts {
+        let counts = if self.has(Facts::DECRYPTS) { query.decrypts } else { DecryptCounts::default() };
+        let DecryptCounts { minute, hour, key_minute, key_hour } = counts;
+        types::DecryptCounts { minute, hour, key_minute, key_hour }
+    }
+
+    /// The names of the facts, as `wit/policy` has them.
+    pub(super) fn names(self) -> Vec<&'static str> {
+        let named = NAMES.iter().filter(|(fact, _)| self.has(*fact));
+        named.map(|(_, name)| *name).collect()
+    }
 }
+
+const NAMES: [(Facts, &str); 16] = [
+    (Facts::KEY_STORE, "key-store"),
+    (Facts::ACCESS_KEY_ID, "access-key-id"),
+    (Facts::KEY_ID, "key-id"),
+    (Facts::OPERATION, "operation"),
+    (Facts::PRINCIPAL, "principal"),
+    (Facts::KMS_KEY, "kms-key"),
+    (Facts::KMS_OPERATION, "kms-operation"),
+    (Facts::KMS_REQUEST_ID, "kms-request-id"),
+    (Facts::VIA_SERVICE, "via-service"),
+    (Facts::SOURCE_VPC, "source-vpc"),
+    (Facts::SOURCE_VPCE, "source-vpce"),
+    (Facts::OTHER_METADATA, "other-metadata"),
+    (Facts::TLS_PEER, "tls-peer"),
+    (Facts::TIME, "time"),
+    (Facts::CLOCK, "clock"),
+    (Facts::DECRYPTS, "decrypts"),
+];
 
 fn operation(operation: Operation) -> types::Operation {
     match operation {
@@ -106,6 +144,11 @@ pub(super) fn key(view: &types::Query<'_>) -> Vec<u8> {
         key.text(value);
     }
     key.0.extend_from_slice(&view.time.to_le_bytes());
+    key.0.extend_from_slice(&[view.clock.hour, view.clock.weekday]);
+    let types::DecryptCounts { minute, hour, key_minute, key_hour } = view.decrypts;
+    for count in [minute, hour, key_minute, key_hour] {
+        key.0.extend_from_slice(&count.to_le_bytes());
+    }
     key.0
 }
 

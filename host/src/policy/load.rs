@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use holdfast_gate::query::{Arn, Identity, Operation, Query};
+use holdfast_gate::query::{Arn, DecryptCounts, Identity, Operation, Query};
 use sha2::{Digest, Sha256};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker};
@@ -22,6 +22,9 @@ const LOADING_OUTPUT: usize = 4 * 1024 * 1024;
 const ACCESS_MEMORY: usize = 16 * 64 * 1024;
 /// Bytes of a rule's id: it is in every audit record.
 const RULE_LIMIT: usize = 256;
+
+/// Bytes of a message for whose request is denied. The specification has less than 512 for the whole errorMessage.
+const MESSAGE_LIMIT: usize = 400;
 
 /// One file of a policy's document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,9 +214,18 @@ fn check(description: &types::Description) -> Result<(), LoadError> {
     if !fits(&description.engine) {
         return Err(LoadError::Description(format!("the engine's name {:?}", description.engine)));
     }
-    match description.rules.iter().find(|rule| !fits(rule)) {
-        Some(rule) => Err(LoadError::Description(format!(
+    if let Some(rule) = description.rules.iter().find(|rule| !fits(rule)) {
+        return Err(LoadError::Description(format!(
             "the rule id {rule:?}; ids are 1 to {RULE_LIMIT} bytes without control characters"
+        )));
+    }
+    // What errorMessage may consist of (specification, "Error Names").
+    let sayable = |text: &String| {
+        (1..=MESSAGE_LIMIT).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+    };
+    match description.messages.iter().find(|(_, message)| !sayable(message)) {
+        Some((rule, _)) => Err(LoadError::Description(format!(
+            "the message of rule {rule:?}; messages are 1 to {MESSAGE_LIMIT} printable ASCII characters"
         ))),
         None => Ok(()),
     }
@@ -260,6 +272,7 @@ fn warm_up() -> Query {
         other_metadata: Vec::new(),
         tls_peer: Some("CN=warm-up".to_owned()),
         time: 1,
+        decrypts: DecryptCounts { minute: 1, hour: 1, key_minute: 1, key_hour: 1 },
     }
 }
 

@@ -106,6 +106,7 @@ fn query() -> Query {
         other_metadata: Vec::new(),
         tls_peer: None,
         time: 1_800_000_000,
+        decrypts: Default::default(),
     }
 }
 

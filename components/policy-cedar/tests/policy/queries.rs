@@ -1,6 +1,6 @@
 //! Queries and documents to test with.
 
-use holdfast_policy_cedar::{Arn, Engine, Identity, Operation, Query, Source};
+use holdfast_policy_cedar::{Arn, Clock, DecryptCounts, Engine, Identity, Operation, Query, Source};
 
 pub fn source(name: &str, text: &str) -> Source {
     Source { name: name.to_owned(), text: text.to_owned() }
@@ -45,6 +45,8 @@ pub fn query() -> Query {
         other_metadata: vec![("newField".to_owned(), "x".to_owned())],
         tls_peer: Some("CN=kms".to_owned()),
         time: 1_800_000_000,
+        clock: Clock { hour: 8, weekday: 5 },
+        decrypts: DecryptCounts { minute: 1, hour: 1, key_minute: 1, key_hour: 1 },
     }
 }
 

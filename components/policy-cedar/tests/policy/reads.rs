@@ -1,4 +1,4 @@
-use holdfast_policy_cedar::{Engine, Facts, Identity, Operation, Query};
+use holdfast_policy_cedar::{Clock, DecryptCounts, Engine, Facts, Identity, Operation, Query};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
@@ -38,6 +38,8 @@ fn each_part_of_a_rule_declares_its_fact() {
         ),
         (r#"context.otherMetadata.hasTag("a")"#, Facts::OTHER_METADATA),
         (r#"-context.time < 0"#, Facts::TIME),
+        (r#"context.clock.hour < 8"#, Facts::CLOCK),
+        (r#"context.decrypts.keyHour > 100"#, Facts::DECRYPTS),
         (r#"action in [Action::"Encrypt"]"#, Facts::OPERATION),
         (r#"resource in KeyStore::"a""#, Facts::KEY_ID | Facts::KEY_STORE),
         (r#"Role::"a/b" in Account::"a""#, Facts::PRINCIPAL),
@@ -51,6 +53,8 @@ fn each_part_of_a_rule_declares_its_fact() {
         r#"permit (principal, action, resource == Key::"a"); forbid (principal is Root, action, resource);"#;
     assert_eq!(reads(two), Facts::KEY_ID | Facts::PRINCIPAL);
 }
+
+const NO_DECRYPTS: DecryptCounts = DecryptCounts { minute: 0, hour: 0, key_minute: 0, key_hour: 0 };
 
 /// What the host gives the engine: facts that it didn't declare are empty.
 fn blank(query: &Query, reads: Facts) -> Query {
@@ -77,11 +81,13 @@ fn blank(query: &Query, reads: Facts) -> Query {
         other_metadata: if has(Facts::OTHER_METADATA) { query.other_metadata.clone() } else { Vec::new() },
         tls_peer: option(Facts::TLS_PEER, &query.tls_peer),
         time: if has(Facts::TIME) { query.time } else { 0 },
+        clock: if has(Facts::CLOCK) { query.clock } else { Clock { hour: 0, weekday: 0 } },
+        decrypts: if has(Facts::DECRYPTS) { query.decrypts } else { NO_DECRYPTS },
     }
 }
 
 /// Conditions that depend on one fact or several, in every form that reaches a fact.
-const CONDITIONS: [&str; 30] = [
+const CONDITIONS: [&str; 32] = [
     r#"true"#,
     r#"principal is Role"#,
     r#"principal == Role::"111122223333/App""#,
@@ -111,6 +117,8 @@ const CONDITIONS: [&str; 30] = [
     r#"context.otherMetadata.hasTag("newField") && context.otherMetadata.getTag("newField") == "x""#,
     r#"context has tlsPeer && context.tlsPeer == "CN=kms""#,
     r#"context.time * 4611686018427387904 == 0"#,
+    r#"context.clock.hour >= 8 && context.clock.weekday < 6"#,
+    r#"context.decrypts.keyHour > 100 || context.decrypts.minute > 10"#,
     r#"{a: context}.a has viaService"#,
 ];
 
@@ -174,9 +182,11 @@ fn queries() -> impl Strategy<Value = Query> {
         subsequence(vec![("newField", "x"), ("other", "y")], 0..=2),
         any::<bool>(),
         select(vec![0u64, 1, 2, 3]),
+        select(vec![3u8, 8, 12]),
+        select(vec![5u32, 11, 200]),
     );
     (who, context, rest).prop_map(
-        |((principal, key_store, key_id, operation), context, (others, with_key, time))| {
+        |((principal, key_store, key_id, operation), context, (others, with_key, time, hour, count))| {
             let (
                 access_key_id,
                 kms_operation,
@@ -205,6 +215,8 @@ fn queries() -> impl Strategy<Value = Query> {
                     .collect(),
                 tls_peer,
                 time,
+                clock: Clock { hour, weekday: hour % 7 + 1 },
+                decrypts: DecryptCounts { minute: count, hour: count, key_minute: count, key_hour: count },
             }
         },
     )

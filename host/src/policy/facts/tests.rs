@@ -20,6 +20,7 @@ fn query() -> Query {
         other_metadata: Vec::new(),
         tls_peer: None,
         time: 1,
+        decrypts: Default::default(),
     }
 }
 

@@ -1,0 +1,135 @@
+//! Queries as the audit log has them: what was decided, and all that it was decided by.
+
+use holdfast_gate::arn::identity;
+use holdfast_gate::query::{DecryptCounts, Effect, Query};
+use serde::Deserialize;
+
+use super::question::operation;
+
+/// A record that a policy decided.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// What was asked. Its counts are those of the record, or zeros.
+    pub query: Query,
+    /// What the counts were, if the record has them.
+    pub counted: bool,
+    /// What was decided then.
+    pub decided: Option<RecordedDecision>,
+}
+
+/// A decision of then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedDecision {
+    /// Whether it was allowed.
+    pub effect: Effect,
+    /// The rules that decided.
+    pub rules: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Record {
+    #[serde(default)]
+    key_store: String,
+    #[serde(default)]
+    access_key_id: String,
+    operation: String,
+    #[serde(default)]
+    key_id: String,
+    #[serde(default)]
+    policy_time: u64,
+    tls_peer: Option<String>,
+    request_metadata: Option<Metadata>,
+    policy: Option<Decided>,
+    decrypts: Option<[u32; 4]>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    #[serde(default)]
+    aws_principal_arn: String,
+    aws_source_vpc: Option<String>,
+    aws_source_vpce: Option<String>,
+    kms_key_arn: Option<String>,
+    #[serde(default)]
+    kms_operation: String,
+    #[serde(default)]
+    kms_request_id: String,
+    kms_via_service: Option<String>,
+    #[serde(default, deserialize_with = "pairs")]
+    other: Vec<(String, String)>,
+}
+
+#[derive(Deserialize)]
+struct Decided {
+    effect: String,
+    rules: Vec<String>,
+}
+
+/// The members of an object, in its order: that is how the policy saw them.
+fn pairs<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, String)>, D::Error> {
+    struct Pairs;
+    impl<'de> serde::de::Visitor<'de> for Pairs {
+        type Value = Vec<(String, String)>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object of texts")
+        }
+
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut pairs = Vec::new();
+            while let Some(pair) = map.next_entry()? {
+                pairs.push(pair);
+            }
+            Ok(pairs)
+        }
+    }
+    deserializer.deserialize_map(Pairs)
+}
+
+impl Recorded {
+    /// Reads one line. `None` for records of what no policy is asked about: health, counts of refusals, requests that
+    /// were refused before.
+    ///
+    /// # Errors
+    /// Where it isn't a record: what serde says.
+    pub fn read(line: &str) -> Result<Option<Recorded>, serde_json::Error> {
+        let record: Record = match serde_json::from_str(line) {
+            Ok(record) => record,
+            // Tallies of refused requests are records of another shape.
+            Err(error) if error.is_data() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let (Ok(operation), Some(metadata)) = (operation(&record.operation), record.request_metadata) else {
+            return Ok(None);
+        };
+        let decided = record.policy.map(|decided| RecordedDecision {
+            effect: if decided.effect == "allow" { Effect::Allow } else { Effect::Deny },
+            rules: decided.rules,
+        });
+        let [minute, hour, key_minute, key_hour] = record.decrypts.unwrap_or_default();
+        Ok(Some(Recorded {
+            counted: record.decrypts.is_some(),
+            decided,
+            query: Query {
+                key_store: record.key_store,
+                access_key_id: record.access_key_id,
+                key_id: record.key_id,
+                operation,
+                principal: identity(&metadata.aws_principal_arn),
+                principal_text: metadata.aws_principal_arn,
+                kms_key: metadata.kms_key_arn.as_deref().map(identity),
+                kms_operation: metadata.kms_operation,
+                kms_request_id: metadata.kms_request_id,
+                via_service: metadata.kms_via_service,
+                source_vpc: metadata.aws_source_vpc,
+                source_vpce: metadata.aws_source_vpce,
+                other_metadata: metadata.other,
+                tls_peer: record.tls_peer,
+                time: record.policy_time,
+                decrypts: DecryptCounts { minute, hour, key_minute, key_hour },
+            },
+        }))
+    }
+}
