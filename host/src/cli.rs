@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    bench, call, check_config, component, credential, hsm, init, key, keystore, kms_config, serve,
+    bench, call, check_config, component, credential, policy, hsm, init, key, keystore, kms_config, serve,
 };
 
 /// An AWS KMS external key store (XKS) proxy whose request logic is sandboxed.
@@ -19,7 +19,7 @@ use crate::commands::{
 )]
 #[command(after_help = "\
 Exit codes: 0 done; 1 refused or failed, with the reason on the standard error; 2 wrong usage; 3 no
-answer from the server (call, bench).
+answer from the server (call, bench); 4 something would change (policy diff, policy backtest).
 
 Example, from nothing to a running key store:
   holdfast init demo
@@ -53,6 +53,8 @@ pub enum Command {
     KmsConfig(kms_config::Arguments),
     /// Look into WebAssembly components.
     Component(component::Arguments),
+    /// Write, test, sign and compare policies, and replay the audit log on them.
+    Policy(policy::Arguments),
     /// Put load on a key store and measure.
     Bench(bench::Arguments),
     /// A process that has an HSM's module; `serve` starts it.

@@ -14,6 +14,7 @@ mod kms_json;
 mod new_file;
 mod opened;
 mod output;
+pub mod policy;
 pub mod serve;
 mod when;
 
@@ -54,6 +55,7 @@ fn exit_code(error: &(dyn Error + Send + Sync + 'static)) -> ExitCode {
     match error {
         error if error.is::<Usage>() => ExitCode::from(2),
         error if error.is::<call::Unreachable>() => ExitCode::from(3),
+        error if error.is::<policy::Changed>() => ExitCode::from(4),
         _ => ExitCode::FAILURE,
     }
 }
@@ -69,6 +71,7 @@ fn dispatch(command: Command, output: &mut Output) -> Result<(), CommandError> {
         Command::Keystore(arguments) => keystore::run(arguments, output),
         Command::KmsConfig(arguments) => kms_config::run(arguments, output),
         Command::Component(arguments) => component::run(arguments, output),
+        Command::Policy(arguments) => policy::run(arguments, output),
         Command::Bench(arguments) => bench::run(arguments, output),
         Command::Hsm(arguments) => hsm::run(arguments, output),
         Command::HsmWorker => Ok(holdfast_pkcs11::worker::run()?),

@@ -28,14 +28,14 @@ mod stored;
 
 pub use artefact::{ARTEFACT_LIMIT, Artefact, ArtefactError, Manifest, artefact_digest};
 pub use bindings::fits;
-pub use cases::{Case, CaseFailure, CasesError, TestReport, read_cases, run_cases};
+pub use cases::{Case, CaseFailure, CasesError, TestReport, effect_name, read_cases, run_cases};
 pub use component::ComponentPolicy;
 pub use counter::Counter;
 pub use failure::PolicyFailure;
 pub use guest::{Limits, Sandbox};
 pub use load::{Load, LoadError, Problem, Source};
 pub use project::{Project, ProjectError};
-pub use question::{Question, QuestionError};
+pub use question::{Question, QuestionError, parse_time};
 pub use recorded::{Recorded, RecordedDecision};
 pub use signature::{SIGNATURE_SUFFIX, SignatureError, TrustedKeys, signer};
 
@@ -67,6 +67,13 @@ pub struct PolicyIdentity {
     pub rules: Vec<String>,
     /// The facts that decisions can depend on, as `wit/policy` names them.
     pub reads: Vec<&'static str>,
+}
+
+impl PolicyIdentity {
+    /// Whether decisions can be answered from a cache: no fact that they read has another value each time.
+    pub fn is_cacheable(&self) -> bool {
+        !self.reads.iter().any(|fact| ["time", "kms-request-id", "decrypts"].contains(fact))
+    }
 }
 
 /// Counters since the policy was loaded, and the size of its cache of decisions.

@@ -1,6 +1,6 @@
 //! `holdfast init`: a folder with everything that a first key store needs.
 
-mod components;
+pub(super) mod components;
 mod next_steps;
 mod sealed;
 mod staging;

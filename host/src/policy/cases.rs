@@ -166,12 +166,12 @@ pub async fn run_cases(policy: &dyn Policy, cases: &[Case]) -> TestReport {
 fn difference(case: &Case, decision: &Decision) -> Option<String> {
     let found = describe(decision);
     if decision.effect != case.effect {
-        return Some(format!("expected {}, got {found}", name(case.effect)));
+        return Some(format!("expected {}, got {found}", effect_name(case.effect)));
     }
     if let Some(expected) = &case.rules {
         let sorted = |rules: &[String]| rules.iter().cloned().collect::<BTreeSet<_>>();
         if sorted(expected) != sorted(&decision.rules) {
-            return Some(format!("expected {} by {expected:?}, got {found}", name(case.effect)));
+            return Some(format!("expected {} by {expected:?}, got {found}", effect_name(case.effect)));
         }
     }
     match &case.message {
@@ -182,7 +182,8 @@ fn difference(case: &Case, decision: &Decision) -> Option<String> {
     }
 }
 
-pub(super) fn name(effect: Effect) -> &'static str {
+/// `allow` or `deny`.
+pub fn effect_name(effect: Effect) -> &'static str {
     match effect {
         Effect::Allow => "allow",
         Effect::Deny => "deny",
@@ -190,7 +191,7 @@ pub(super) fn name(effect: Effect) -> &'static str {
 }
 
 fn describe(decision: &Decision) -> String {
-    let mut text = name(decision.effect).to_owned();
+    let mut text = effect_name(decision.effect).to_owned();
     match decision.rules.is_empty() {
         true => text.push_str(" (no rule applied)"),
         false => text.push_str(&format!(" by {:?}", decision.rules)),

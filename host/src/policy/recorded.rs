@@ -1,5 +1,6 @@
 //! Queries as the audit log has them: what was decided, and all that it was decided by.
 
+use holdfast_gate::ErrorName;
 use holdfast_gate::arn::identity;
 use holdfast_gate::query::{DecryptCounts, Effect, Query};
 use serde::Deserialize;
@@ -41,6 +42,7 @@ struct Record {
     tls_peer: Option<String>,
     request_metadata: Option<Metadata>,
     policy: Option<Decided>,
+    error_name: Option<String>,
     decrypts: Option<[u32; 4]>,
 }
 
@@ -94,8 +96,8 @@ impl Recorded {
     ///
     /// # Errors
     /// Where it isn't a record: what serde says.
-    pub fn read(line: &str) -> Result<Option<Recorded>, serde_json::Error> {
-        let record: Record = match serde_json::from_str(line) {
+    pub fn read(line: &[u8]) -> Result<Option<Recorded>, serde_json::Error> {
+        let record: Record = match serde_json::from_slice(line) {
             Ok(record) => record,
             // Tallies of refused requests are records of another shape.
             Err(error) if error.is_data() => return Ok(None),
@@ -104,10 +106,16 @@ impl Recorded {
         let (Ok(operation), Some(metadata)) = (operation(&record.operation), record.request_metadata) else {
             return Ok(None);
         };
+        // Where no policy was configured, every request was denied.
+        let unasked = || {
+            let denied = record.error_name.as_deref() == Some(ErrorName::AccessDenied.as_str());
+            denied.then(|| RecordedDecision { effect: Effect::Deny, rules: Vec::new() })
+        };
         let decided = record.policy.map(|decided| RecordedDecision {
             effect: if decided.effect == "allow" { Effect::Allow } else { Effect::Deny },
             rules: decided.rules,
         });
+        let decided = decided.or_else(unasked);
         let [minute, hour, key_minute, key_hour] = record.decrypts.unwrap_or_default();
         Ok(Some(Recorded {
             counted: record.decrypts.is_some(),

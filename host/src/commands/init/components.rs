@@ -48,7 +48,7 @@ pub fn find(folder: Option<&Path>) -> Result<Files, ComponentsError> {
 }
 
 /// An unpacked release, a build folder, and an installed package.
-fn beside_executable() -> Vec<PathBuf> {
+pub fn beside_executable() -> Vec<PathBuf> {
     let executable = std::env::current_exe().and_then(|path| path.canonicalize()).unwrap_or_default();
     let folder = executable.parent().unwrap_or(Path::new("")).to_owned();
     let parent = folder.parent().unwrap_or(&folder);
