@@ -19,12 +19,14 @@ mod facts;
 mod failure;
 mod guest;
 mod load;
+mod measure;
 mod project;
 mod question;
 mod recorded;
 mod signature;
 mod snapshot;
 mod stored;
+mod wasi;
 
 pub use artefact::{ARTEFACT_LIMIT, Artefact, ArtefactError, Manifest, artefact_digest};
 pub use bindings::fits;
@@ -34,9 +36,11 @@ pub use counter::Counter;
 pub use failure::PolicyFailure;
 pub use guest::{Limits, Sandbox};
 pub use load::{Load, LoadError, Problem, Source};
+pub use measure::{Cost, cached_time, costs, fresh_times};
 pub use project::{Project, ProjectError};
 pub use question::{Question, QuestionError, parse_time};
 pub use recorded::{Recorded, RecordedDecision};
+pub use wasi::WASI_PACKAGES;
 pub use signature::{SIGNATURE_SUFFIX, SignatureError, TrustedKeys, signer};
 
 /// The future of a decision.

@@ -22,7 +22,7 @@ pub use curl::{curl_signs, run_curl};
 pub use handmade::{HandMade, amz_date};
 pub use holdfast_client::{Operation, Protocol};
 pub use host::{Credential, Host};
-pub use places::{components, hostile, program};
+pub use places::{cache, components, hostile, program};
 pub use raw::Raw;
 pub use reply::Reply;
 pub use setup::{PERMIT_ALL, Setup};

@@ -1,6 +1,7 @@
 //! Builds the components and the host.
 
 mod component;
+pub mod languages;
 pub mod table;
 
 use std::time::Instant;

@@ -1,8 +1,8 @@
 //! Finds or gets what is missing on this machine.
 
-mod apt;
+pub mod apt;
 mod test_tokens;
-mod test_tools;
+pub mod test_tools;
 pub mod wasm_target;
 
 use std::path::PathBuf;

@@ -35,6 +35,11 @@ pub fn task(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
     let mut outcome = Outcome::default();
 
     summary.run("components", || build::components(workspace, Which::All));
+    let mut languages = Vec::new();
+    summary.run("example policies", || {
+        languages = build::languages::policies(workspace)?;
+        Ok(())
+    });
     if filter.is_none() {
         summary
             .run("cargo fmt --check", || process::run(workspace.cargo().args(["fmt", "--all", "--check"])));
@@ -53,7 +58,8 @@ pub fn task(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
             read_through(workspace, &mut cargo, &mut outcome)
         });
     }
-    tell(&summary, &outcome, &tools.missing);
+    let missing: Vec<String> = tools.missing.iter().cloned().chain(languages).collect();
+    tell(&summary, &outcome, &missing);
     let failed: Vec<&str> = summary.steps.iter().filter(|step| step.2.is_some()).map(|step| step.0).collect();
     match failed.is_empty() {
         true => Ok(()),

@@ -24,6 +24,9 @@ const FORMAT: u8 = 1;
 /// What every component begins with: the magic number, and the version and layer of components.
 const PREAMBLE: [u8; 8] = *b"\0asm\x0d\0\x01\0";
 const CUSTOM: u8 = 0;
+/// A component's imports (component model, Binary.md).
+const IMPORT: u8 = 10;
+const WASI: &[u8] = b"wasi:";
 const NAME_LIMIT: usize = 128;
 const TEXT_LIMIT: usize = 4096;
 
@@ -242,6 +245,22 @@ fn find_section(bytes: &[u8]) -> Result<Option<(usize, &[u8])>, ArtefactError> {
         }
     }
     Ok(found)
+}
+
+/// Whether a component imports anything of WASI, as far as that shows without compiling it.
+pub(super) fn imports_wasi(component: &[u8]) -> bool {
+    let mut cursor = Cursor { bytes: component, at: PREAMBLE.len(), base: 0 };
+    let mut section = || -> Result<(u8, &[u8]), ArtefactError> {
+        let id = cursor.byte()?;
+        let size = cursor.leb()?;
+        Ok((id, cursor.take(size)?))
+    };
+    while let Ok((id, body)) = section() {
+        if id == IMPORT && body.windows(WASI.len()).any(|bytes| bytes == WASI) {
+            return true;
+        }
+    }
+    false
 }
 
 fn put_part(content: &mut Vec<u8>, kind: u8, name: &str, text: &str) -> Result<(), ArtefactError> {

@@ -1,8 +1,9 @@
 //! The host's side of `wit/policy`.
 
-use crate::sandbox::{MemoryLimit, trial};
+use super::guest::{self, Run};
+use super::load::{WASI_MEMORY, prepare};
 use wasmtime::Engine;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::Component;
 
 #[allow(missing_docs, clippy::all, reason = "generated; wit/policy/policy.wit has the docs")]
 mod generated {
@@ -14,11 +15,13 @@ mod generated {
     });
 }
 
-/// Whether the component is of the world `policy-engine` and imports nothing: an instance shows that.
+/// Whether the component is of the world `policy-engine` and imports nothing but what a policy is given: an instance
+/// shows that.
 pub async fn fits(engine: &Engine, component: &Component) -> wasmtime::Result<()> {
-    let pre = Linker::new(engine).instantiate_pre(component)?;
-    let mut store = trial(engine, MemoryLimit::new(super::Limits::default().memory))?;
-    PolicyEnginePre::new(pre)?.instantiate_async(&mut store).await.map(drop)
+    let pre = prepare(engine, component)?;
+    let limits = super::Limits::default();
+    let mut store = guest::store(engine, Run::Loading, limits.loading_time, WASI_MEMORY, limits.output);
+    pre.instantiate_async(&mut store).await.map(drop)
 }
 
 pub(super) use generated::holdfast::policy::types;

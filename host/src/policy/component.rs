@@ -2,27 +2,29 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::sandbox::{FailureCounts, SandboxFailure};
 use holdfast_gate::query::{Decision, Effect, Query};
 use tokio::sync::Semaphore;
-use wasmtime::Engine;
 
-use super::bindings::{PolicyEnginePre, types};
+use super::bindings::types;
 use super::cache::DecisionCache;
 use super::facts::{Reads, key};
-use super::failure::PolicyFailure;
-use super::guest::{self, Bounds, Limits, Run};
-use super::load::{Load, LoadError};
+use super::failure::{LimitReached, PolicyFailure};
+use super::guest::{self, Limits, Run};
+use super::load::{Load, LoadError, Loaded};
 use super::{Deciding, Policy, PolicyIdentity, PolicyMetrics};
+
+/// On a busy machine the host itself may have waited.
+const LEAST_TIME: Duration = Duration::from_millis(10);
 
 /// Of a text of the component's, in a log line.
 const LOGGED_CHARACTERS: usize = 64;
 
 /// A component that has read its document. Each decision that isn't cached runs in a fresh instance.
 pub struct ComponentPolicy {
-    engine: Engine,
-    instances: PolicyEnginePre<Bounds>,
+    loaded: Loaded,
     slots: Semaphore,
     limits: Limits,
     identity: PolicyIdentity,
@@ -40,16 +42,14 @@ impl ComponentPolicy {
     /// Where the component isn't one for policies or wants to import something, and where the document has problems.
     pub async fn load(load: Load<'_>) -> Result<ComponentPolicy, LoadError> {
         let loaded = load.run().await?;
-        let types::Description { engine, reads, rules, messages } = loaded.description;
+        let types::Description { engine, reads, rules, messages } = loaded.description.clone();
         let reads = Reads::new(reads);
         Ok(ComponentPolicy {
-            engine: loaded.engine,
-            instances: loaded.instances,
-            slots: Semaphore::new(load.limits.instances as usize),
+            slots: Semaphore::new(slots(&load.limits, loaded.is_snapshot())),
             rules: rules.iter().cloned().collect(),
             identity: PolicyIdentity {
-                component: loaded.component,
-                revision: loaded.revision,
+                component: loaded.component.clone(),
+                revision: loaded.revision.clone(),
                 engine,
                 rules,
                 reads: reads.names(),
@@ -59,21 +59,35 @@ impl ComponentPolicy {
             cache: DecisionCache::new(load.limits.cache),
             failures: FailureCounts::default(),
             limits: load.limits,
+            loaded,
         })
     }
 
-    /// Asks a fresh instance.
-    async fn evaluate(&self, query: &Query) -> Result<Decision, PolicyFailure> {
+    /// Whether instances start out configured, from a snapshot.
+    pub fn is_snapshot(&self) -> bool {
+        self.loaded.is_snapshot()
+    }
+
+    /// Asks a fresh instance, past the cache.
+    pub(super) async fn evaluate(&self, query: &Query) -> Result<Decision, PolicyFailure> {
         let closed =
             |_| PolicyFailure { kind: SandboxFailure::Busy, detail: "the policy is closed".to_owned() };
         let _slot = self.slots.acquire().await.map_err(closed)?;
-        let Limits { time, memory, output, .. } = self.limits;
-        let mut store = guest::store(&self.engine, Run::Deciding, time, memory, output);
-        let policy = self.instances.instantiate_async(&mut store).await?;
-        let others = self.reads.others(query);
-        let view = self.reads.view(query, &others);
-        let decision = policy.holdfast_policy_policy().call_evaluate(&mut store, view).await?;
-        self.check(decision)
+        let Limits { time, output, .. } = self.limits;
+        let mut store = guest::store(&self.loaded.engine, Run::Deciding, time, self.loaded.memory, output);
+        let decision = async {
+            let policy = self.loaded.instance(&mut store, self.reads.time(query)).await?;
+            let others = self.reads.others(query);
+            let view = self.reads.view(query, &others);
+            policy.holdfast_policy_policy().call_evaluate(&mut store, view).await
+        };
+        if self.loaded.is_snapshot() {
+            return self.check(decision.await?);
+        }
+        // A component that waits inside WASI doesn't run, so no tick ends it.
+        let late = |_| PolicyFailure::from(wasmtime::Error::from(LimitReached::Time(time.as_millis())));
+        let decision = tokio::time::timeout(time.max(LEAST_TIME), decision).await.map_err(late)?;
+        self.check(decision?)
     }
 
     /// Takes a decision only if it is one of this document, and denies where there were errors.
@@ -97,6 +111,13 @@ impl ComponentPolicy {
         };
         Ok(Decision { effect, rules, errors, message })
     }
+}
+
+/// Instances at a time: those with memory of their own are few.
+fn slots(limits: &Limits, snapshot: bool) -> usize {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let instances = limits.instances as usize;
+    if snapshot { instances } else { instances.min(threads * 2) }
 }
 
 impl Policy for ComponentPolicy {

@@ -52,10 +52,15 @@ impl Reads {
             source_vpce: option(Facts::SOURCE_VPCE, &query.source_vpce),
             other_metadata: others,
             tls_peer: option(Facts::TLS_PEER, &query.tls_peer),
-            time: if self.has(Facts::TIME) { query.time } else { 0 },
+            time: self.time(query),
             clock: self.clock(query),
             decrypts: self.decrypts(query),
         }
+    }
+
+    /// The time that the component's clocks show.
+    pub(super) fn time(self, query: &Query) -> u64 {
+        if self.has(Facts::TIME) { query.time } else { 0 }
     }
 
     fn clock(self, query: &Query) -> types::Clock {

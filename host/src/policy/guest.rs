@@ -9,6 +9,7 @@ use wasmtime::{
 };
 
 use super::failure::LimitReached;
+use super::wasi::Denied;
 use crate::sandbox::pause;
 
 const KIB: usize = 1024;
@@ -118,17 +119,40 @@ pub(super) fn deciding_engine(limits: &Limits) -> wasmtime::Result<Engine> {
     Engine::new(&config)
 }
 
-/// What a store knows of its guest: nothing but how far it may go.
+/// The engine of components that can't be snapshotted: several core modules, or state of WASI's. An instance gets memory
+/// of its own, as much as it begins with.
+pub(super) fn unpooled_engine() -> wasmtime::Result<Engine> {
+    Engine::new(&config(LOADING_WASM_STACK, LOADING_FIBER_STACK))
+}
+
+/// The engine that counts instructions.
+pub(super) fn measuring_engine(limits: &Limits) -> wasmtime::Result<Engine> {
+    let mut config = config(LOADING_WASM_STACK, LOADING_FIBER_STACK);
+    config.consume_fuel(true).memory_reservation(u64::try_from(limits.memory)?);
+    Engine::new(&config)
+}
+
+/// What a store knows of its guest: how far it may go, and the WASI that it has where it needs any.
 pub(super) struct Bounds {
     started: Instant,
     time: Duration,
     ticks: u32,
     memory: usize,
+    used: usize,
+    pub(super) wasi: Option<Box<Denied>>,
+}
+
+impl Bounds {
+    /// Bytes of the largest linear memory.
+    pub(super) fn memory_used(&self) -> usize {
+        self.used
+    }
 }
 
 impl ResourceLimiter for Bounds {
     fn memory_growing(&mut self, _: usize, wanted: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let limit = self.memory;
+        self.used = self.used.max(wanted);
         if wanted > limit { Err(LimitReached::Memory { wanted, limit }.into()) } else { Ok(true) }
     }
 
@@ -154,7 +178,7 @@ pub(super) fn store(
     memory: usize,
     output: usize,
 ) -> Store<Bounds> {
-    let mut store = Store::new(engine, Bounds { started: Instant::now(), time, ticks: 0, memory });
+    let mut store = Store::new(engine, Bounds { started: Instant::now(), time, ticks: 0, memory, used: 0, wasi: None });
     store.limiter(|bounds| bounds);
     store.set_hostcall_fuel(output);
     // The contract has no resources; those that a component makes up for itself take the host's memory.

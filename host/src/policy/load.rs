@@ -9,17 +9,21 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
 
+use super::artefact::imports_wasi;
 use super::bindings::{PolicyEngine, PolicyEnginePre, types};
 use super::facts::Reads;
 use super::failure::PolicyFailure;
 use super::guest::{self, Bounds, Limits, Run, Sandbox};
 use super::snapshot;
 use super::stored::SnapshotFolder;
+use super::wasi::{self, Denied};
 
 /// Bytes that the host takes from `configure` (problems) and `describe` (ids of rules).
 const LOADING_OUTPUT: usize = 4 * 1024 * 1024;
 /// A page for wizer to answer in, each of the few times that it is asked.
 const ACCESS_MEMORY: usize = 16 * 64 * 1024;
+/// Bytes of linear memory of a component with WASI: an interpreter and its libraries.
+pub(super) const WASI_MEMORY: usize = 256 * 1024 * 1024;
 /// Bytes of a rule's id: it is in every audit record.
 const RULE_LIMIT: usize = 256;
 
@@ -75,7 +79,7 @@ impl std::fmt::Display for Problem {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The component wants more than a policy gets.
-    #[error("the policy component imports {}; a policy gets nothing from the host: build it without imports", .0.join(", "))]
+    #[error("the policy component imports {}; a policy gets nothing from the host but WASI 0.2 (cli, clocks, filesystem, io, random, sockets) with everything denied", .0.join(", "))]
     Imports(Vec<String>),
     /// The file isn't a component, or not one for policies.
     #[error("not a policy component: {0:#}; it must export holdfast:policy/policy@0.1.0 as in wit/policy")]
@@ -106,44 +110,88 @@ pub enum LoadError {
 /// A policy that is ready to decide.
 pub(super) struct Loaded {
     pub(super) engine: Engine,
-    pub(super) instances: PolicyEnginePre<Bounds>,
+    instances: PolicyEnginePre<Bounds>,
     pub(super) component: String,
     pub(super) revision: String,
     pub(super) description: types::Description,
+    /// Bytes that an instance may use.
+    pub(super) memory: usize,
+    /// What an instance that isn't made of a snapshot has to read first.
+    document: Option<Vec<Source>>,
+}
+
+impl Loaded {
+    /// Whether instances start out configured.
+    pub(super) fn is_snapshot(&self) -> bool {
+        self.document.is_none()
+    }
+
+    /// A configured instance, whose clocks show `time` if it has any.
+    pub(super) async fn instance(
+        &self,
+        store: &mut Store<Bounds>,
+        time: u64,
+    ) -> wasmtime::Result<PolicyEngine> {
+        let Some(document) = &self.document else { return self.instances.instantiate_async(store).await };
+        store.data_mut().wasi = Some(Box::new(Denied::at(time)));
+        let policy = self.instances.instantiate_async(&mut *store).await?;
+        let configured = policy.holdfast_policy_policy().call_configure(store, &borrow(document)).await?;
+        match configured {
+            Ok(()) => Ok(policy),
+            Err(_) => Err(wasmtime::format_err!("it refuses the document that it took when it was loaded")),
+        }
+    }
+}
+
+fn borrow(document: &[Source]) -> Vec<types::Source<'_>> {
+    document.iter().map(|source| types::Source { name: &source.name, text: &source.text }).collect()
 }
 
 impl Load<'_> {
-    /// Snapshots the configured component, unless that was done before, and prepares instances of the snapshot.
+    /// Prepares instances: of a snapshot of the configured component, or of the component itself where it imports from
+    /// WASI.
     pub(super) async fn run(&self) -> Result<Loaded, LoadError> {
+        let engine = match imports_wasi(self.component) {
+            true => guest::unpooled_engine(),
+            false => guest::deciding_engine(&self.limits),
+        };
+        self.run_on(engine.map_err(LoadError::Engine)?).await
+    }
+
+    /// The same on another engine.
+    pub(super) async fn run_on(&self, engine: Engine) -> Result<Loaded, LoadError> {
         let component = hex(&Sha256::digest(self.component));
         let revision = revision(self.document);
-        let folder = match self.snapshots {
-            Some(path) => {
-                Some(SnapshotFolder::open(path).map_err(|error| LoadError::Folder(path.to_owned(), error))?)
-            }
-            None => None,
+        let wasi = imports_wasi(self.component);
+        let (bytes, memory, document) = match wasi {
+            true => (self.component.to_vec(), WASI_MEMORY, Some(self.document.to_vec())),
+            false => (self.kept_snapshot(&component, &revision).await?, self.limits.memory, None),
         };
-        let kept = folder.as_ref().and_then(|folder| folder.get(&component, &revision));
-        let snapshot = match kept {
-            Some(snapshot) => snapshot,
-            None => {
-                let snapshot = self.snapshot().await?;
-                if let (Some(folder), Some(path)) = (&folder, self.snapshots) {
-                    let failed = |error| LoadError::Folder(path.to_owned(), error);
-                    folder.put(&component, &revision, &snapshot).map_err(failed)?;
-                }
-                snapshot
-            }
-        };
-        let engine = guest::deciding_engine(&self.limits).map_err(LoadError::Engine)?;
         (self.sandbox.watch)(&engine);
-        let code = (self.sandbox.compile)(&engine, &snapshot).map_err(LoadError::World)?;
+        let code = (self.sandbox.compile)(&engine, &bytes).map_err(LoadError::World)?;
         let instances = prepare(&engine, &code)?;
-        let mut store = self.loading_store(&engine);
+        let mut store = self.loading_store(&engine, memory);
         let policy = instances.instantiate_async(&mut store).await.map_err(failed)?;
-        let description = policy.holdfast_policy_policy().call_describe(&mut store).await.map_err(failed)?;
+        let policy = policy.holdfast_policy_policy();
+        if let Some(document) = &document {
+            policy.call_configure(&mut store, &borrow(document)).await.map_err(failed)?.map_err(problems)?;
+        }
+        let description = policy.call_describe(&mut store).await.map_err(failed)?;
         check(&description)?;
-        Ok(Loaded { engine, instances, component, revision, description })
+        Ok(Loaded { engine, instances, component, revision, description, memory, document })
+    }
+
+    /// The snapshot, made unless that was done before.
+    async fn kept_snapshot(&self, component: &str, revision: &str) -> Result<Vec<u8>, LoadError> {
+        let Some(path) = self.snapshots else { return self.snapshot().await };
+        let failed = |error| LoadError::Folder(path.to_owned(), error);
+        let folder = SnapshotFolder::open(path).map_err(failed)?;
+        if let Some(snapshot) = folder.get(component, revision) {
+            return Ok(snapshot);
+        }
+        let snapshot = self.snapshot().await?;
+        folder.put(component, revision, &snapshot).map_err(failed)?;
+        Ok(snapshot)
     }
 
     /// Runs the component up to the point where it has read the document and decided once.
@@ -161,16 +209,11 @@ impl Load<'_> {
         };
         let code = (self.sandbox.compile)(&engine, &instrumented).map_err(LoadError::World)?;
         let instances = prepare(&engine, &code)?;
-        let mut store = self.loading_store(&engine);
+        let mut store = self.loading_store(&engine, self.limits.memory);
         let instance = instances.instance_pre().instantiate_async(&mut store).await.map_err(failed)?;
         let policy = PolicyEngine::new(&mut store, &instance).map_err(LoadError::World)?;
         let policy = policy.holdfast_policy_policy();
-        let document: Vec<types::Source<'_>> = self
-            .document
-            .iter()
-            .map(|source| types::Source { name: &source.name, text: &source.text })
-            .collect();
-        policy.call_configure(&mut store, &document).await.map_err(failed)?.map_err(problems)?;
+        policy.call_configure(&mut store, &borrow(self.document)).await.map_err(failed)?.map_err(problems)?;
         let description = policy.call_describe(&mut store).await.map_err(failed)?;
         check(&description)?;
         // What a first decision allocates and looks up is then part of the snapshot.
@@ -179,19 +222,24 @@ impl Load<'_> {
         snapshot::take(&context, &engine, &code, &instance, &mut store).await.map_err(LoadError::Snapshot)
     }
 
-    fn loading_store(&self, engine: &Engine) -> Store<Bounds> {
-        let memory = self.limits.memory + ACCESS_MEMORY;
+    fn loading_store(&self, engine: &Engine, memory: usize) -> Store<Bounds> {
+        let memory = memory + ACCESS_MEMORY;
         guest::store(engine, Run::Loading, self.limits.loading_time, memory, memory + LOADING_OUTPUT)
     }
 }
 
-/// Checks the component's type: exactly the contract's exports are used, and there is nothing to import.
-fn prepare(engine: &Engine, code: &Component) -> Result<PolicyEnginePre<Bounds>, LoadError> {
-    let imports = imports(engine, code);
+/// Checks the component's type: exactly the contract's exports are used, and there is nothing to import but WASI, which
+/// it gets with everything denied.
+pub(super) fn prepare(engine: &Engine, code: &Component) -> Result<PolicyEnginePre<Bounds>, LoadError> {
+    let (wasi, imports): (Vec<String>, Vec<String>) =
+        imports(engine, code).into_iter().partition(|import| wasi::is_given(import));
     if !imports.is_empty() {
         return Err(LoadError::Imports(imports));
     }
-    let linker = Linker::new(engine);
+    let mut linker = Linker::new(engine);
+    if !wasi.is_empty() {
+        wasi::add_to_linker(&mut linker).map_err(LoadError::Engine)?;
+    }
     linker.instantiate_pre(code).and_then(PolicyEnginePre::new).map_err(LoadError::World)
 }
 

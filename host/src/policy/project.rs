@@ -63,7 +63,15 @@ pub enum ProjectError {
         /// The folders.
         looked_in: String,
     },
-    /// Two files of the same name: their folders aren't kept.
+    /// A core module that isn't of the contract.
+    #[error("{path} is a core module that can't become a component: {reason}", path = path.display())]
+    Module {
+        /// Which.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
+    /// A path without a file's name.
     #[error("{}: a file name is needed", .0.display())]
     Name(PathBuf),
 }
@@ -85,6 +93,8 @@ impl Project {
         };
         let bytes = std::fs::read(&component)
             .map_err(|source| ProjectError::Unreadable { path: component.clone(), source })?;
+        let bytes = componentize(bytes)
+            .map_err(|reason| ProjectError::Module { path: component.clone(), reason })?;
         let sources = |paths: &[PathBuf]| {
             paths.iter().map(|path| source(folder, path)).collect::<Result<Vec<_>, ProjectError>>()
         };
@@ -99,6 +109,15 @@ impl Project {
             tests: sources(&self.tests)?,
         })
     }
+}
+
+/// A compiler's core module becomes a component by the contract that it carries; a component stays as it is.
+fn componentize(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
+    if !bytes.starts_with(b"\0asm\x01\0\0\0") {
+        return Ok(bytes);
+    }
+    let encoder = wit_component::ComponentEncoder::default().validate(true).module(&bytes);
+    encoder.and_then(|mut encoder| encoder.encode()).map_err(|error| format!("{error:#}"))
 }
 
 fn find_engine(engine: &str, folders: &[PathBuf]) -> Result<PathBuf, ProjectError> {

@@ -40,6 +40,19 @@ pub fn tool(what: &str, package: &str, able: impl Fn() -> bool) -> Option<String
     Some(format!("{what}: {reason}"))
 }
 
+/// Makes a Python of our own, with the system's packages where it has none.
+pub fn virtual_environment(folder: &Path) -> Result<()> {
+    let make = || {
+        process::run_within(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder), PIP_LIMIT)
+    };
+    if let Err(reason) = make() {
+        note(format!("python3 -m venv: {reason}"));
+        apt::install(&["python3", "python3-venv"])?;
+        make()?;
+    }
+    Ok(())
+}
+
 /// A Python of our own under the target folder, with the packages that the keystore's decoder uses.
 pub fn python(workspace: &Workspace) -> Result<PathBuf> {
     let folder = workspace.target().join("test-python");
@@ -48,14 +61,7 @@ pub fn python(workspace: &Workspace) -> Result<PathBuf> {
         note(format!("installed already: {}", folder.display()));
         return Ok(python);
     }
-    let make = || {
-        process::run_within(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder), PIP_LIMIT)
-    };
-    if let Err(reason) = make() {
-        note(format!("python3 -m venv: {reason}"));
-        apt::install(&["python3", "python3-venv"])?;
-        make()?;
-    }
+    virtual_environment(&folder)?;
     note("pip install cryptography argon2-cffi");
     let mut pip = Command::new(&python);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);

@@ -143,3 +143,18 @@ fn groups_files_hold_memberships_only() {
                      { "uid": { "type": "Group", "id": "y" }, "attrs": {}, "parents": [{ "type": "Group", "id": "x" }] }]"#;
     assert_eq!(problems(&[("g.json", circle)]).len(), 1);
 }
+
+#[test]
+fn a_deny_message_belongs_to_a_forbid_and_can_be_said_to_kms() {
+    let rule = |effect: &str, message: &str| {
+        format!("@id(\"a\") @deny_message(\"{message}\") {effect} (principal, action, resource);")
+    };
+    let messages = engine(&rule("forbid", "Ask security.")).describe().messages;
+    assert_eq!(messages, [("a".to_owned(), "Ask security.".to_owned())]);
+    for (effect, message) in
+        [("permit", "Ask."), ("forbid", ""), ("forbid", "Frag nach, Jürgen"), ("forbid", &"x".repeat(401))]
+    {
+        let found = problems(&[("a.cedar", &rule(effect, message))]);
+        assert!(found[0].message.contains("@deny_message"), "{found:?}");
+    }
+}

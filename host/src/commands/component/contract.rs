@@ -56,7 +56,7 @@ const CONTRACTS: [Contract; 3] = [
     Contract {
         world: "holdfast:policy/policy-engine@0.1.0",
         configured_as: "key_store.policy.component",
-        imports: &[],
+        imports: crate::policy::WASI_PACKAGES,
         export: "holdfast:policy/policy@0.1.0",
         functions: &["configure", "describe", "evaluate"],
         fits: |engine, component| Box::pin(crate::policy::fits(engine, component)),
@@ -77,7 +77,7 @@ pub fn judge(imports: &[Interface], exports: &[Interface]) -> Verdict {
     };
     let mut reasons = Vec::new();
     for import in imports.iter().filter(|import| !import.types_only) {
-        if !contract.imports.contains(&import.name.as_str()) {
+        if !contract.imports.iter().any(|allowed| is_allowed(allowed, &import.name)) {
             let allowed = match contract.imports {
                 [] => "nothing".to_owned(),
                 allowed => format!("only {}", allowed.join(", ")),
@@ -105,11 +105,17 @@ fn stranger(imports: &[Interface], exports: &[Interface]) -> Vec<String> {
             reasons.push(format!("exports {}; this host knows {known}", export.name));
         }
     }
-    let ours = |name: &str| CONTRACTS.iter().any(|contract| contract.imports.contains(&name));
+    let allowed = |name: &str| CONTRACTS.iter().flat_map(|contract| contract.imports).any(|it| is_allowed(it, name));
+    let ours = |name: &str| !name.starts_with("wasi:") && allowed(name);
     for import in imports.iter().filter(|import| !import.types_only && !ours(&import.name)) {
         reasons.push(format!("imports {}, which no component of this host has", import.name));
     }
     reasons
+}
+
+/// An interface by its name, or all of a package's, whose name ends with a slash.
+fn is_allowed(allowed: &str, import: &str) -> bool {
+    allowed == import || (allowed.ends_with('/') && import.starts_with(allowed))
 }
 
 fn unversioned(name: &str) -> &str {

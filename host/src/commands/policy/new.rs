@@ -43,6 +43,30 @@ macro_rules! example {
 
 const CEDAR: &[(&str, &str)] =
     example!["cedar/policy.toml", "cedar/rules.cedar", "cedar/groups.json", "cedar/cases.toml"];
+const RUST: &[(&str, &str)] = example![
+    "rust/policy.toml",
+    "rust/Cargo.toml",
+    "rust/src/lib.rs",
+    "rust/README.md",
+    "rust/.gitignore",
+    "cedar/cases.toml"
+];
+const JS: &[(&str, &str)] = example![
+    "javascript/policy.toml",
+    "javascript/package.json",
+    "javascript/policy.js",
+    "javascript/build.mjs",
+    "javascript/README.md",
+    "javascript/.gitignore",
+    "cedar/cases.toml"
+];
+const PYTHON: &[(&str, &str)] = example![
+    "python/policy.toml",
+    "python/policy.py",
+    "python/README.md",
+    "python/.gitignore",
+    "cedar/cases.toml"
+];
 const WIT: &str = include_str!("../../../../wit/policy/policy.wit");
 
 pub fn run(arguments: &Arguments, output: &mut Output) -> Result<(), CommandError> {
@@ -55,7 +79,9 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<(), CommandErro
     make(folder)?;
     let files = match arguments.lang {
         Language::Cedar => CEDAR,
-        _ => return Err("not yet".into()),
+        Language::Rust => RUST,
+        Language::Js => JS,
+        Language::Python => PYTHON,
     };
     for (file, text) in files {
         let (_, file) = file.split_once('/').unwrap_or_default();
@@ -63,15 +89,21 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<(), CommandErro
         if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
             make(parent)?;
         }
-        let text = text.replace("name = \"small\"", &format!("name = \"{name}\""));
+        // In TOML and in JSON.
+        let text = text
+            .replace("name = \"small\"", &format!("name = \"{name}\""))
+            .replace("\"name\": \"small\"", &format!("\"name\": \"{name}\""));
         new_file::write(&path, text.as_bytes(), Mode::Public)?;
     }
     if arguments.lang != Language::Cedar {
         make(&folder.join("wit"))?;
         new_file::write(&folder.join("wit/policy.wit"), WIT.as_bytes(), Mode::Public)?;
     }
-    output.line(format_args!("{}  a policy that passes its tests:", folder.display()))?;
-    output.line(format_args!("  holdfast policy test {}", folder.display()))?;
+    let shown = folder.display();
+    match arguments.lang {
+        Language::Cedar => output.line(format_args!("{shown}  next: holdfast policy test {shown}"))?,
+        _ => output.line(format_args!("{shown}  next: build it as {shown}/README.md says"))?,
+    }
     Ok(())
 }
 
