@@ -21,6 +21,7 @@ pub async fn fits(engine: &Engine, component: &Component) -> wasmtime::Result<()
     let pre = prepare(engine, component)?;
     let limits = super::Limits::default();
     let mut store = guest::store(engine, Run::Loading, limits.loading_time, WASI_MEMORY, limits.output);
+    store.set_fuel(crate::sandbox::TRIAL_FUEL)?;
     pre.instantiate_async(&mut store).await.map(drop)
 }
 

@@ -141,3 +141,55 @@ impl Recorded {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_gate::query::Operation;
+
+    #[test]
+    fn a_record_has_all_that_its_query_had() {
+        let line = br#"{"schema":1,"time":"2015-08-30T12:36:00.007Z","keyStore":"demo","accessKeyId":"ID",
+            "operation":"Decrypt","keyId":"k","policyTime":1700000000,"client":"127.0.0.1:1","tlsPeer":"CN=kms",
+            "requestMetadata":{"awsPrincipalArn":"arn:aws:sts::111122223333:assumed-role/App/s","awsSourceVpc":"vpc-1",
+            "awsSourceVpce":"vpce-1","kmsKeyArn":"arn:aws:kms:eu-central-1:111122223333:key/1","kmsOperation":"Decrypt",
+            "kmsRequestId":"r1","kmsViaService":"ebs","other":{"z":"1","a":"2"}},"decrypts":[1,2,3,4],
+            "policy":{"effect":"allow","rules":["a","b"],"component":"c","revision":"r"},"status":200,"microseconds":5}"#;
+        let recorded = Recorded::read(line).unwrap().unwrap();
+        let principal = "arn:aws:sts::111122223333:assumed-role/App/s";
+        let expected = Query {
+            key_store: "demo".into(),
+            access_key_id: "ID".into(),
+            key_id: "k".into(),
+            operation: Operation::Decrypt,
+            principal: identity(principal),
+            principal_text: principal.into(),
+            kms_key: Some(identity("arn:aws:kms:eu-central-1:111122223333:key/1")),
+            kms_operation: "Decrypt".into(),
+            kms_request_id: "r1".into(),
+            via_service: Some("ebs".into()),
+            source_vpc: Some("vpc-1".into()),
+            source_vpce: Some("vpce-1".into()),
+            other_metadata: vec![("z".into(), "1".into()), ("a".into(), "2".into())],
+            tls_peer: Some("CN=kms".into()),
+            time: 1_700_000_000,
+            decrypts: DecryptCounts { minute: 1, hour: 2, key_minute: 3, key_hour: 4 },
+        };
+        assert_eq!((recorded.query, recorded.counted), (expected, true));
+        let then = RecordedDecision { effect: Effect::Allow, rules: vec!["a".into(), "b".into()] };
+        assert_eq!(recorded.decided, Some(then));
+    }
+
+    #[test]
+    fn what_no_policy_decided_is_told_apart() {
+        let read = |line: &str| Recorded::read(line.as_bytes());
+        assert!(read(r#"{"schema":1,"operation":"GetHealthStatus","keyStore":"demo"}"#).unwrap().is_none());
+        assert!(read(r#"{"schema":1,"refused":7}"#).unwrap().is_none());
+        assert!(read("{").is_err());
+        let unasked = r#"{"operation":"Encrypt","requestMetadata":{},"errorName":"AccessDeniedException"}"#;
+        let decided = read(unasked).unwrap().unwrap().decided;
+        assert_eq!(decided, Some(RecordedDecision { effect: Effect::Deny, rules: Vec::new() }));
+        let refused = r#"{"operation":"Encrypt","requestMetadata":{},"errorName":"ValidationException"}"#;
+        assert_eq!(read(refused).unwrap().unwrap().decided, None);
+    }
+}

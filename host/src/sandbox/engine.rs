@@ -125,7 +125,7 @@ impl Sandbox {
 }
 
 /// What the start of an instance may do in a trial, in units of fuel: some milliseconds.
-const TRIAL_FUEL: u64 = 10_000_000;
+pub(crate) const TRIAL_FUEL: u64 = 10_000_000;
 
 /// A store for an instance that is made only to see whether it can be. The engine must count fuel.
 pub fn trial<T: AsMut<MemoryLimit> + Send + 'static>(engine: &Engine, data: T) -> wasmtime::Result<Store<T>> {
