@@ -1,10 +1,12 @@
 //! The audit log: one JSON record a line for every authenticated request, written before its answer leaves.
 
+mod change;
 mod record;
 mod sink;
 mod tally;
 mod writer;
 
+pub use change::policy_change;
 pub use record::{Finished, SCHEMA, record};
 pub use tally::Tally;
 pub use writer::{AuditError, AuditLog};

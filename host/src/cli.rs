@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    bench, call, check_config, component, credential, policy, hsm, init, key, keystore, kms_config, serve,
+    bench, call, check_config, component, credential, hsm, init, key, keystore, kms_config, policy, serve,
 };
 
 /// An AWS KMS external key store (XKS) proxy whose request logic is sandboxed.
@@ -19,7 +19,7 @@ use crate::commands::{
 )]
 #[command(after_help = "\
 Exit codes: 0 done; 1 refused or failed, with the reason on the standard error; 2 wrong usage; 3 no
-answer from the server (call, bench); 4 something would change (policy diff, policy backtest).
+answer from the server (call, bench, policy); 4 something would change (policy diff, policy backtest).
 
 Example, from nothing to a running key store:
   holdfast init demo
@@ -53,13 +53,19 @@ pub enum Command {
     KmsConfig(kms_config::Arguments),
     /// Look into WebAssembly components.
     Component(component::Arguments),
-    /// Write, test, sign and compare policies, and replay the audit log on them.
+    /// Write, test, sign and compare policies, and change those of a running host.
     Policy(policy::Arguments),
     /// Put load on a key store and measure.
     Bench(bench::Arguments),
     /// A process that has an HSM's module; `serve` starts it.
     #[command(hide = true)]
     HsmWorker,
+    /// A process that checks a policy; `serve` starts it.
+    #[command(hide = true)]
+    PolicyChecker {
+        /// The folder of compiled code.
+        cache: PathBuf,
+    },
 }
 
 /// The configuration that a command works on.

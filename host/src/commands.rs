@@ -23,7 +23,9 @@ use std::process::ExitCode;
 
 pub use output::{Output, OutputError};
 
+use crate::admin::ClientError;
 use crate::cli::{Cli, Command};
+use crate::policy::life::run_checker;
 
 /// Why a command failed; shown with its sources.
 pub type CommandError = Box<dyn Error + Send + Sync>;
@@ -56,6 +58,9 @@ fn exit_code(error: &(dyn Error + Send + Sync + 'static)) -> ExitCode {
         error if error.is::<Usage>() => ExitCode::from(2),
         error if error.is::<call::Unreachable>() => ExitCode::from(3),
         error if error.is::<policy::Changed>() => ExitCode::from(4),
+        error if error.downcast_ref::<ClientError>().is_some_and(ClientError::is_unreachable) => {
+            ExitCode::from(3)
+        }
         _ => ExitCode::FAILURE,
     }
 }
@@ -74,6 +79,7 @@ fn dispatch(command: Command, output: &mut Output) -> Result<(), CommandError> {
         Command::Policy(arguments) => policy::run(arguments, output),
         Command::Bench(arguments) => bench::run(arguments, output),
         Command::Hsm(arguments) => hsm::run(arguments, output),
+        Command::PolicyChecker { cache } => Ok(run_checker(&cache)?),
         Command::HsmWorker => Ok(holdfast_pkcs11::worker::run()?),
     }
 }

@@ -27,9 +27,9 @@ pub use components::{ComponentFile, Components, Sha256Digest};
 pub use holdfast_keystore::KeyStoreName;
 pub use hsm::pin_folder;
 pub use hsm::{Hsm, HsmKeys};
-pub use key_store::{InvalidName, KeyStore, Policy, RateLimit, Region, UriPathPrefix};
+pub use key_store::{DEFAULT_CACHE, InvalidName, KeyStore, Policy, RateLimit, Region, UriPathPrefix};
 pub use keystore::{Keystore, SEAL_KEY, SealSource};
-pub use policies::Policies;
+pub use policies::{Admin, Policies};
 pub use reader::Problem;
 pub use seal::{HsmSeal, SealSourceError};
 pub use secret::{PinSource, SecretError};
@@ -54,6 +54,8 @@ pub struct Config {
     pub components: Components,
     /// Whose policies are taken while it runs.
     pub policies: Policies,
+    /// Where a running host takes commands; `None`: nowhere.
+    pub admin: Option<Admin>,
     /// HSMs, with unique names.
     pub hsms: Vec<Hsm>,
     /// One or more, with unique names and URI paths.
@@ -115,6 +117,12 @@ impl Config {
         self.key_stores.iter().find(|store| store.name.as_str() == name)
     }
 
+    /// Where staged policies and activations are kept.
+    pub fn policies_folder(&self) -> PathBuf {
+        let beside = || self.file.parent().unwrap_or(Path::new("")).join("policies");
+        self.policies.folder.clone().unwrap_or_else(beside)
+    }
+
     fn read(reader: &Reader<'_>, root: Section<'_>) -> Option<Self> {
         let server = root.need_section("server").and_then(server::read);
         let hsms = hsm::read_all(root.get("hsm"));
@@ -123,6 +131,7 @@ impl Config {
         let audit = root.need_section("audit").and_then(audit::read);
         let metrics = root.section("metrics").map(audit::read_metrics);
         let components = root.need_section("components").and_then(components::read);
+        let admin = root.section("admin").map(policies::read_admin);
         let policies = root.section("policies").map_or(Some(Policies::default()), policies::read);
         let key_stores = root.need("key_store").and_then(|entry| key_store::read_all(entry, known));
         root.finish();
@@ -139,6 +148,10 @@ impl Config {
             },
             components: components?,
             policies: policies?,
+            admin: match admin {
+                None => None,
+                Some(read) => Some(read?),
+            },
             hsms: hsms?,
             key_stores,
             warnings: Vec::new(),

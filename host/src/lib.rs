@@ -2,6 +2,7 @@
 //!
 //! The way of a request: [`server`] -> [`proxy`] (component) -> [`gate`] -> [`policy`] -> [`backend`] -> [`audit`].
 
+pub mod admin;
 pub mod audit;
 pub mod backend;
 pub mod cli;

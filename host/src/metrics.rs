@@ -93,7 +93,9 @@ pub fn text(exchange: &Exchange) -> String {
 }
 
 fn policies(out: &mut String, stores: &KeyStores) {
-    let policies = || stores.iter().filter_map(|store| store.policy.as_ref().map(|policy| (store, policy)));
+    let policies: Vec<_> =
+        stores.iter().filter_map(|store| store.policy.get().map(|active| (store, active))).collect();
+    let policies = || policies.iter().map(|(store, active)| (store, &active.policy));
     for (store, policy) in policies() {
         let component = &policy.identity().component;
         for (kind, count) in policy.metrics().failures {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::sandbox::SandboxFailure;
 use holdfast_gate::query::{Decision, Query};
 
+mod active;
 mod artefact;
 mod bindings;
 mod cache;
@@ -18,16 +19,24 @@ mod counter;
 mod facts;
 mod failure;
 mod guest;
+pub mod life;
 mod load;
 mod measure;
+mod loader;
+mod probation;
 mod project;
 mod question;
 mod recorded;
+pub mod registry;
+mod self_test;
+mod shadow;
 mod signature;
 mod snapshot;
 mod stored;
 mod wasi;
+mod unusable;
 
+pub use active::{Active, Origin, PolicySlot};
 pub use artefact::{ARTEFACT_LIMIT, Artefact, ArtefactError, Manifest, artefact_digest};
 pub use bindings::fits;
 pub use cases::{Case, CaseFailure, CasesError, TestReport, effect_name, read_cases, run_cases};
@@ -37,10 +46,13 @@ pub use failure::PolicyFailure;
 pub use guest::{Limits, Sandbox};
 pub use load::{Load, LoadError, Problem, Source};
 pub use measure::{Cost, cached_time, costs, fresh_times};
+pub use loader::Loader;
+pub use probation::{AutomaticRollback, Failed};
 pub use project::{Project, ProjectError};
 pub use question::{Question, QuestionError, parse_time};
 pub use recorded::{Recorded, RecordedDecision};
 pub use wasi::WASI_PACKAGES;
+pub use shadow::{Difference, Group, Shadow, ShadowCounts};
 pub use signature::{SIGNATURE_SUFFIX, SignatureError, TrustedKeys, signer};
 
 /// The future of a decision.

@@ -6,21 +6,23 @@ mod watch;
 pub use prune::{keep_pruning, mark_used};
 pub use watch::{finish, keep_checking, keep_reloading, keep_tallying};
 
-use crate::audit::{AuditError, AuditLog, Tally};
+use crate::audit::{AuditError, AuditLog, Tally, policy_change};
 use crate::backend::{HsmBackend, KeyBackend, KeystoreBackend, Vault, VaultError};
 use crate::config::{self, ComponentFile, Config};
 use crate::gate::{Authenticator, Credentials, KeyStore, KeyStores};
 use crate::metrics::Metrics;
-use crate::policy::{self, ComponentPolicy, Counter, Policy};
+use crate::policy::life::{self, Configured, Lifecycle};
+use crate::policy::{self, Counter, Failed, Loader, PolicySlot};
 use crate::proxy::Proxy;
 use crate::rate::RateLimiter;
 use crate::sandbox::{CompiledCache, LoadError, Ticker, digest};
 use crate::server::{Connections, Exchange, WaitingRoom};
 use holdfast_keystore::KeystoreFile;
 use holdfast_pkcs11::Fleet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Why the host can't start. Each says what to mend.
 #[derive(Debug, thiserror::Error)]
@@ -42,22 +44,6 @@ pub enum StartError {
         /// Why not.
         source: holdfast_pkcs11::StartError,
     },
-    /// A policy can't be loaded.
-    #[error("the policy of key store {key_store}: {source}")]
-    Policy {
-        /// Whose.
-        key_store: String,
-        /// Why not.
-        source: policy::LoadError,
-    },
-    /// A policy's file can't be read.
-    #[error("can't read the policy file {}: {source}", path.display())]
-    PolicyFile {
-        /// Which.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
     /// The thread that interrupts components can't be started.
     #[error("can't start a thread: {0}")]
     Thread(std::io::Error),
@@ -69,6 +55,10 @@ pub struct Runtime {
     pub exchange: Arc<Exchange>,
     /// Holds keys and credentials.
     pub vault: Arc<Vault>,
+    /// Decides, and what is to decide next.
+    pub policies: Arc<Lifecycle>,
+    /// Policies that fail too often.
+    pub failing: UnboundedReceiver<Failed>,
 }
 
 /// For how long a start waits for HSMs.
@@ -89,14 +79,12 @@ impl Runtime {
         let sigv4 = read(&config.components.sigv4)?;
         let authenticator = Authenticator::load(&sigv4, &cache, &ticker, claim_time(limits.budget)).await?;
         let proxy = Proxy::load(&read(&config.components.proxy)?, &cache, &ticker).await?;
+        let (policies, failing) = policies(config, &cache, &ticker).await;
         let mut stores = Vec::new();
         for store in &config.key_stores {
-            let policy = match &store.policy {
-                Some(policy) => Some(load_policy(store.name.as_str(), policy, &cache, &ticker).await?),
-                None => None,
-            };
             let backend = backend(config, store, &vault)?;
-            stores.push(Arc::new(key_store(store, policy, backend, &vault)));
+            let slot = policies.slot(store.name.as_str()).unwrap_or_default();
+            stores.push(Arc::new(key_store(store, slot, backend, &vault)));
         }
         let exchange = Exchange {
             stores: KeyStores::new(stores),
@@ -110,7 +98,9 @@ impl Runtime {
             body_limit: limits.body_bytes,
             budget: limits.budget,
         };
-        Ok(Runtime { exchange: Arc::new(exchange), vault })
+        let exchange = Arc::new(exchange);
+        policies.record_by(records_of(&exchange));
+        Ok(Runtime { exchange, vault, policies, failing })
     }
 }
 
@@ -138,7 +128,7 @@ fn backend(
 
 fn key_store(
     store: &config::KeyStore,
-    policy: Option<Arc<dyn Policy>>,
+    policy: Arc<PolicySlot>,
     backend: Arc<dyn KeyBackend>,
     vault: &Arc<Vault>,
 ) -> KeyStore {
@@ -148,9 +138,6 @@ fn key_store(
             key_store = name,
             "the keystore has no such key store yet; `holdfast credential create` and `holdfast key create` make it"
         );
-    }
-    if policy.is_none() {
-        tracing::warn!(key_store = name, "no policy is configured: every operation with a key is refused");
     }
     let credentials = Credentials::default();
     credentials.replace(vault.credentials(name));
@@ -180,43 +167,51 @@ fn read(file: &ComponentFile) -> Result<Vec<u8>, LoadError> {
     Ok(bytes)
 }
 
-async fn load_policy(
-    key_store: &str,
-    policy_config: &config::Policy,
+/// The policies of all key stores, as they were left.
+async fn policies(
+    config: &Config,
     cache: &CompiledCache,
     ticker: &Ticker,
-) -> Result<Arc<dyn Policy>, StartError> {
-    let document = policy_config.files.iter().map(|path| source(path)).collect::<Result<Vec<_>, _>>()?;
-    let component = read(&policy_config.component)?;
-    let compile = |engine: &wasmtime::Engine, bytes: &[u8]| {
-        cache.load(engine, "the policy component", bytes).map_err(wasmtime::Error::from)
+) -> (Arc<Lifecycle>, UnboundedReceiver<Failed>) {
+    let configured = config.key_stores.iter().map(|store| Configured {
+        key_store: store.name.as_str().to_owned(),
+        policy: store.policy.as_ref().map(configured),
+        cache_bytes: store.policy.as_ref().map_or(config::DEFAULT_CACHE, |policy| policy.cache_bytes),
+    });
+    let settings = life::Settings {
+        trusted_keys: config.policies.trusted_keys.clone(),
+        allow_unsigned: config.policies.allow_unsigned,
+        automatic_rollback: config.policies.automatic_rollback,
+        cache: cache.folder().to_owned(),
     };
-    let watch = |engine: &wasmtime::Engine| {
-        ticker.add(engine);
-        ticker.awake();
-    };
-    let load = policy::Load {
-        component: &component,
-        document: &document,
-        limits: policy::Limits { cache: policy_config.cache_bytes, ..policy::Limits::default() },
-        snapshots: Some(cache.folder()),
-        sandbox: policy::Sandbox { compile: &compile, watch: &watch },
-    };
-    let loaded = ComponentPolicy::load(load).await;
-    let loaded = loaded.map_err(|source| StartError::Policy { key_store: key_store.to_owned(), source })?;
-    tracing::info!(
-        key_store,
-        engine = loaded.identity().engine,
-        revision = loaded.identity().revision,
-        rules = loaded.identity().rules.len(),
-        "policy loaded"
-    );
-    Ok(Arc::new(loaded))
+    let loader = Loader::new(cache.clone(), ticker.clone());
+    Lifecycle::start(&config.policies_folder(), configured.collect(), loader, settings).await
 }
 
-fn source(path: &Path) -> Result<policy::Source, StartError> {
+/// `[key_store.policy]`, read.
+fn configured(policy: &config::Policy) -> Result<(Vec<u8>, Vec<policy::Source>), String> {
+    let component = read(&policy.component).map_err(|error| error.to_string())?;
+    let document = policy.files.iter().map(|path| source(path)).collect::<Result<Vec<_>, _>>()?;
+    Ok((component, document))
+}
+
+fn source(path: &Path) -> Result<policy::Source, String> {
     let text = std::fs::read_to_string(path)
-        .map_err(|source| StartError::PolicyFile { path: path.to_owned(), source })?;
+        .map_err(|error| format!("can't read the policy file {}: {error}", path.display()))?;
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     Ok(policy::Source { name, text })
+}
+
+/// Changes of policy go into the audit log, as long as it is there.
+fn records_of(exchange: &Arc<Exchange>) -> life::Record {
+    let exchange = Arc::downgrade(exchange);
+    Box::new(move |change| {
+        let exchange = exchange.upgrade();
+        Box::pin(async move {
+            match exchange {
+                Some(exchange) => exchange.audit.write(&policy_change(&change)).await,
+                None => Err(AuditError::Closed),
+            }
+        })
+    })
 }

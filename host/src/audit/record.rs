@@ -2,6 +2,7 @@
 //! secret or signature (L2).
 
 use crate::gate::{Called, Trace};
+use crate::policy::Origin;
 use holdfast_gate::ErrorName;
 use holdfast_gate::query::{DecryptCounts, Effect};
 use holdfast_gate::sigv4::format_date_time;
@@ -69,7 +70,7 @@ pub fn record(trace: &Trace, finished: &Finished<'_>) -> String {
         line.close();
     }
     if let Some(decided) = &trace.decided {
-        let policy = decided.policy.identity();
+        let policy = decided.active.policy.identity();
         let DecryptCounts { minute, hour, key_minute, key_hour } = trace.decrypts;
         line.raw("decrypts", &format!("[{minute},{hour},{key_minute},{key_hour}]"));
         line.open("policy");
@@ -81,6 +82,10 @@ pub fn record(trace: &Trace, finished: &Finished<'_>) -> String {
         line.optional("message", decided.decision.message.as_deref());
         line.text("component", &policy.component);
         line.text("revision", &policy.revision);
+        if let Origin::Activation { number, artefact } = &decided.active.origin {
+            line.text("artefact", artefact);
+            line.raw("activation", &number.to_string());
+        }
         line.close();
     }
     line.optional("keyManager", trace.key_manager.as_deref());
@@ -123,7 +128,7 @@ impl Line {
         write_text(&mut self.0, text);
     }
 
-    fn optional(&mut self, name: &str, text: Option<&str>) {
+    pub(super) fn optional(&mut self, name: &str, text: Option<&str>) {
         if let Some(text) = text {
             self.text(name, text);
         }

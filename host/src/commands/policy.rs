@@ -1,9 +1,10 @@
-//! `holdfast policy`: from an idea to a file that a running host takes. Nothing here needs a running host.
+//! `holdfast policy`: from an idea to a file, and from there into a running host. Only [`live`] needs one.
 
 mod backtest;
 mod bench;
 mod diff;
 mod inspect;
+mod live;
 mod new;
 mod opened;
 mod pack;
@@ -44,6 +45,8 @@ enum Action {
     Diff(diff::Arguments),
     /// Replay the audit log on a policy, and show what it would change.
     Backtest(backtest::Arguments),
+    #[command(flatten)]
+    Live(live::Action),
 }
 
 /// Something would change: for scripts, neither a success nor a failure. The exit code is 4.
@@ -64,5 +67,6 @@ pub fn run(arguments: Arguments, output: &mut Output) -> Result<(), CommandError
         Action::Verify(arguments) => sign::verify(&arguments, output),
         Action::Diff(arguments) => diff::run(&arguments, output),
         Action::Backtest(arguments) => backtest::run(&arguments, output),
+        Action::Live(action) => live::run(action, output),
     }
 }

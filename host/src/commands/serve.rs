@@ -1,9 +1,11 @@
 //! `holdfast serve`: answers requests until it is told to stop.
 
 use super::{CommandError, Output};
+use crate::admin::AdminSocket;
 use crate::cli::ConfigFile;
 use crate::config::{Config, Transport};
 use crate::log::{self, LogFormat, Quota};
+use crate::policy::life::keep_rolling_back;
 use crate::runtime::{self, Runtime};
 use crate::server::tls::ServedCertificate;
 use crate::server::{self, Server};
@@ -75,13 +77,20 @@ async fn serve(config: &Config, quota: &Quota, output: &mut Output) -> Result<()
         let listening = server::metrics::listen(address, exchange.clone()).await;
         listening.map_err(|error| format!("can't listen on {address} for metrics: {error}"))?;
     }
+    // Kept until the end: its file goes with it.
+    let _admin = match &config.admin {
+        Some(admin) => Some(AdminSocket::open(&admin.socket, assembled.policies.clone()).await?),
+        None => None,
+    };
     output.line(format_args!("listening on {scheme}://{}", server.address()?))?;
     output.flush()?;
     tokio::spawn(quota.clone().keep());
     tokio::spawn(runtime::keep_pruning(config.components.cache.clone(), start));
     tokio::spawn(runtime::keep_checking(exchange.clone()));
     tokio::spawn(runtime::keep_tallying(exchange.clone()));
-    tokio::spawn(runtime::keep_reloading(assembled));
+    let Runtime { exchange: _, vault, policies, failing } = assembled;
+    tokio::spawn(keep_rolling_back(policies, failing));
+    tokio::spawn(runtime::keep_reloading(exchange.clone(), vault));
     if let Some(tls) = tls {
         tokio::spawn(tls.keep_renewing());
     }

@@ -222,7 +222,7 @@ fn positive(value: u64) -> Option<NonZeroU32> {
 }
 
 /// Some tens of thousands of decisions.
-const DEFAULT_CACHE: usize = 8 * 1024 * 1024;
+pub const DEFAULT_CACHE: usize = 8 * 1024 * 1024;
 
 fn policy(section: Section<'_>) -> Option<Policy> {
     let component = section.need("component").and_then(|entry| read_file(&entry));

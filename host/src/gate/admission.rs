@@ -41,19 +41,20 @@ impl Admission {
         if !signed {
             return Err(differs("operation or key id"));
         }
-        let Some(policy) = &self.store.policy else {
+        // Taken once: the whole request is decided by what was active now.
+        let Some(active) = self.store.policy.get() else {
             return Err(denied("no policy is configured for this key store, so every operation is refused"));
         };
         let mut query = self.query(operation, key_id, trace)?;
         query.decrypts = self.store.counter.count(&query);
         trace.decrypts = query.decrypts;
-        let decision = policy.decide(&query).await.map_err(|failure| {
+        let decision = active.decide(query).await.map_err(|failure| {
             tracing::error!(key_store = self.store.name, %failure, "the policy failed; the request is refused");
             Refusal::new(ErrorName::Internal, "the policy could not decide; see the proxy's log")
         })?;
         let allow = decision.effect == Effect::Allow && decision.errors.is_empty();
         let message = decision.message.clone();
-        trace.decided = Some(Decided { policy: policy.clone(), decision });
+        trace.decided = Some(Decided { active, decision });
         if !allow {
             return Err(match message {
                 Some(message) => Refusal::with(ErrorName::AccessDenied, message),

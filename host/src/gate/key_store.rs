@@ -1,7 +1,7 @@
 //! A key store as requests find it: by path, with its credentials, policy and key backend.
 
 use crate::backend::KeyBackend;
-use crate::policy::{Counter, Policy};
+use crate::policy::{Counter, PolicySlot};
 use crate::rate::RateLimiter;
 use holdfast_gate::sigv4::{SigningKey, SigningKeys};
 use holdfast_keystore::SecretAccessKey;
@@ -22,8 +22,8 @@ pub struct KeyStore {
     pub credentials: Credentials,
     /// Requests a second; `None` for no limit.
     pub rate: Option<RateLimiter>,
-    /// Who decides; `None` refuses.
-    pub policy: Option<Arc<dyn Policy>>,
+    /// Who decides; an empty one refuses.
+    pub policy: Arc<PolicySlot>,
     /// What its principals decrypted lately.
     pub counter: Counter,
     /// What does the operations.

@@ -1,6 +1,6 @@
 //! What is known of a request so far: the facts of its audit record, and the result that a 200 must repeat.
 
-use crate::policy::Policy;
+use crate::policy::Active;
 use holdfast_gate::Refusal;
 use holdfast_gate::body::RequestMetadata;
 use holdfast_gate::query::{Decision, DecryptCounts, Operation};
@@ -69,7 +69,7 @@ impl From<Call<'_>> for Called {
 /// A decision and who made it.
 pub struct Decided {
     /// Which policy.
-    pub policy: Arc<dyn Policy>,
+    pub active: Arc<Active>,
     /// What it said.
     pub decision: Arc<Decision>,
 }

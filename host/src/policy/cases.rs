@@ -151,11 +151,9 @@ pub async fn run_cases(policy: &dyn Policy, cases: &[Case]) -> TestReport {
         };
         match reason {
             None => report.passed += 1,
-            Some(reason) => report.failed.push(CaseFailure {
-                file: case.file.clone(),
-                case: case.name.clone(),
-                reason,
-            }),
+            Some(reason) => {
+                report.failed.push(CaseFailure { file: case.file.clone(), case: case.name.clone(), reason })
+            }
         }
     }
     let rules = policy.identity().rules.iter().cloned();

@@ -106,7 +106,9 @@ impl ComponentPolicy {
         };
         let message = match effect {
             // A rule that failed didn't decide what its message says.
-            Effect::Deny if errors.is_empty() => rules.iter().find_map(|rule| self.messages.get(rule).cloned()),
+            Effect::Deny if errors.is_empty() => {
+                rules.iter().find_map(|rule| self.messages.get(rule).cloned())
+            }
             _ => None,
         };
         Ok(Decision { effect, rules, errors, message })

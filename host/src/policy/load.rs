@@ -294,7 +294,7 @@ fn problems(problems: Vec<types::Problem>) -> LoadError {
 }
 
 /// A query that is answered before the snapshot is taken. Its texts are as long as usual ones.
-fn warm_up() -> Query {
+pub(super) fn warm_up() -> Query {
     let arn = |service: &str, region: &str, resource: &str, role: Option<&str>| Arn {
         partition: "aws".to_owned(),
         service: service.to_owned(),

@@ -123,7 +123,8 @@ fn componentize(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
 fn find_engine(engine: &str, folders: &[PathBuf]) -> Result<PathBuf, ProjectError> {
     let name = format!("policy-{engine}.wasm");
     let found = folders.iter().map(|folder| folder.join(&name)).find(|path| path.is_file());
-    let looked_in = || folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ");
+    let looked_in =
+        || folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ");
     found.ok_or_else(|| ProjectError::NoEngine { looked_in: looked_in(), name })
 }
 
@@ -134,6 +135,5 @@ fn source(folder: &Path, path: &Path) -> Result<Source, ProjectError> {
 }
 
 fn read_text(path: &Path) -> Result<String, ProjectError> {
-    std::fs::read_to_string(path)
-        .map_err(|source| ProjectError::Unreadable { path: path.to_owned(), source })
+    std::fs::read_to_string(path).map_err(|source| ProjectError::Unreadable { path: path.to_owned(), source })
 }

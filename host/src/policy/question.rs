@@ -190,7 +190,8 @@ mod tests {
 
     #[test]
     fn a_time_is_seconds_or_a_date() {
-        for text in ["1767614400", "'2026-01-05T12:00:00Z'", "2026-01-05T12:00:00Z", "2026-01-05T12:00:00.5Z"] {
+        for text in ["1767614400", "'2026-01-05T12:00:00Z'", "2026-01-05T12:00:00Z", "2026-01-05T12:00:00.5Z"]
+        {
             let question: Question = toml::from_str(&format!("operation='Decrypt'\ntime={text}")).unwrap();
             assert_eq!(question.query().unwrap().time, DEFAULT_TIME, "{text}");
         }

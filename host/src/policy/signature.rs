@@ -65,8 +65,7 @@ impl TrustedKeys {
     /// Checks an artefact's signature; gives the id of the key that signed.
     pub fn verify(&self, artefact: &[u8], signature: &str) -> Result<String, SignatureError> {
         let signer = signer(signature)?;
-        let read =
-            Signature::decode(signature).map_err(|error| SignatureError::Format(error.to_string()))?;
+        let read = Signature::decode(signature).map_err(|error| SignatureError::Format(error.to_string()))?;
         let mut known = self.0.iter().filter(|(id, _)| *id == signer).peekable();
         if known.peek().is_none() {
             let ids: Vec<&str> = self.ids().collect();
@@ -83,7 +82,8 @@ impl TrustedKeys {
 
 /// The id of the key that a signature says it is by; nothing is checked.
 pub fn signer(signature: &str) -> Result<String, SignatureError> {
-    let line = signature.lines().nth(1).ok_or_else(|| SignatureError::Format("it has no second line".into()))?;
+    let line =
+        signature.lines().nth(1).ok_or_else(|| SignatureError::Format("it has no second line".into()))?;
     key_id(line).ok_or_else(|| SignatureError::Format("its second line isn't a signature".into()))
 }
 
@@ -116,7 +116,12 @@ mod tests {
         let id = keys.verify(b"artefact", &sign(&one, b"artefact")).unwrap();
         assert_eq!(keys.ids().nth(1), Some(id.as_str()));
         let file = format!("untrusted comment: minisign public key\n{one_public}\n");
-        assert!(TrustedKeys::parse([file.as_str()]).unwrap().verify(b"artefact", &sign(&one, b"artefact")).is_ok());
+        assert!(
+            TrustedKeys::parse([file.as_str()])
+                .unwrap()
+                .verify(b"artefact", &sign(&one, b"artefact"))
+                .is_ok()
+        );
     }
 
     #[test]
@@ -129,7 +134,10 @@ mod tests {
         assert!(matches!(keys.verify(b"artefact", &comment), Err(SignatureError::Wrong(_))));
         let stranger = sign(&other, b"artefact");
         assert!(matches!(keys.verify(b"artefact", &stranger), Err(SignatureError::Untrusted { .. })));
-        assert!(matches!(TrustedKeys::default().verify(b"artefact", &good), Err(SignatureError::Untrusted { .. })));
+        assert!(matches!(
+            TrustedKeys::default().verify(b"artefact", &good),
+            Err(SignatureError::Untrusted { .. })
+        ));
         for text in ["", "one line", "a\nb\nc\nd", "a\n\n\n\n"] {
             assert!(matches!(keys.verify(b"artefact", text), Err(SignatureError::Format(_))), "{text:?}");
         }

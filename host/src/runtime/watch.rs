@@ -1,6 +1,5 @@
 //! What goes on in the background: health checks, rereading the keystore, summaries of what was not authenticated.
 
-use super::Runtime;
 use crate::backend::Vault;
 use crate::server::Exchange;
 use std::os::unix::fs::MetadataExt;
@@ -36,8 +35,7 @@ async fn check_all(exchange: Arc<Exchange>) {
 }
 
 /// Takes newer states of the keystore's file, with keys and credentials, while requests go on.
-pub async fn keep_reloading(runtime: Runtime) {
-    let Runtime { exchange, vault } = runtime;
+pub async fn keep_reloading(exchange: Arc<Exchange>, vault: Arc<Vault>) {
     // Nothing seen yet, so looked at once: it may have changed since it was opened, while components were compiled.
     let mut seen = None;
     let mut refused: Option<(Option<Identity>, Instant)> = None;

@@ -30,11 +30,14 @@ pub enum SandboxFailure {
     /// It passed inputs that differ from the signed ones.
     #[error("it passed other inputs than the signed ones")]
     Inputs,
+    /// It can't be loaded, so nothing is decided.
+    #[error("it can't be used")]
+    Unusable,
 }
 
 impl SandboxFailure {
     /// Every kind, for counters.
-    pub const ALL: [SandboxFailure; 8] = [
+    pub const ALL: [SandboxFailure; 9] = [
         SandboxFailure::Trap,
         SandboxFailure::Time,
         SandboxFailure::Stack,
@@ -43,6 +46,7 @@ impl SandboxFailure {
         SandboxFailure::Busy,
         SandboxFailure::Answer,
         SandboxFailure::Inputs,
+        SandboxFailure::Unusable,
     ];
 
     /// A label for metrics.
@@ -56,6 +60,7 @@ impl SandboxFailure {
             SandboxFailure::Busy => "busy",
             SandboxFailure::Answer => "answer",
             SandboxFailure::Inputs => "inputs",
+            SandboxFailure::Unusable => "unusable",
         }
     }
 

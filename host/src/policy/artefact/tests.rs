@@ -12,7 +12,10 @@ fn artefact() -> Artefact {
             version: "1.2.0".to_owned(),
             description: "Who pays.\nAnd who doesn't.".to_owned(),
         }),
-        document: vec![source("rules.cedar", "permit (principal, action, resource);"), source("g.json", "[]")],
+        document: vec![
+            source("rules.cedar", "permit (principal, action, resource);"),
+            source("g.json", "[]"),
+        ],
         tests: vec![source("cases.toml", "")],
     }
 }

@@ -1,0 +1,598 @@
+//! The life of policies in a running host: staged, tried in the shadow, activated, and taken back.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::probation::Probation;
+use super::registry::{Cause, Registry, RegistryError, State};
+use super::unusable::unusable;
+use super::{
+    Active, ArtefactError, AutomaticRollback, ComponentPolicy, Failed, LoadError, Loader, Origin, PolicySlot,
+    Shadow, SignatureError, Source, TrustedKeys,
+};
+
+mod check;
+mod stage;
+mod standing;
+mod warm;
+
+pub use check::{COMMAND as CHECKER, Checked, CheckerError, run_checker};
+pub use stage::StageReport;
+pub use standing::{KeyStoreStanding, Standing, Watched};
+use warm::Warm;
+
+/// Whose policies a command is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Selection {
+    /// The only key store; where there are several, one must be named.
+    Only,
+    /// All key stores.
+    All,
+    /// These.
+    Named(Vec<String>),
+}
+
+/// Why a change of policy isn't made. What was in force stays in force.
+#[derive(Debug, thiserror::Error)]
+pub enum LifeError {
+    /// Something on disk.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// It isn't an artefact.
+    #[error("it isn't a policy that can be staged: {0}")]
+    Artefact(#[from] ArtefactError),
+    /// Signed by nobody.
+    #[error(
+        "it isn't signed; sign it with `holdfast policy sign` or minisign and stage it with its .minisig file, or set \
+         allow_unsigned in [policies] for tests"
+    )]
+    Unsigned,
+    /// Signed by nobody that counts.
+    #[error("its signature doesn't count: {0}; trusted keys are in [policies] trusted_keys")]
+    Signature(#[from] SignatureError),
+    /// It failed a check.
+    #[error("it is refused: {0}")]
+    Refused(String),
+    /// The process that checks can't be run.
+    #[error("it can't be checked: {0}")]
+    Checker(#[from] CheckerError),
+    /// It can't be loaded, though it could be when it was staged.
+    #[error("it can't be loaded: {0}")]
+    Load(#[from] LoadError),
+    /// No key store is meant.
+    #[error("{0}")]
+    KeyStore(String),
+    /// No artefact is meant.
+    #[error("{0}")]
+    NotStaged(String),
+    /// There is nothing to go back to.
+    #[error("key store {0} has no earlier policy that didn't fail; activate a staged one")]
+    NothingBefore(String),
+    /// The change can't be recorded.
+    #[error("the change can't be recorded, so it isn't made: {0}")]
+    Audit(crate::audit::AuditError),
+    /// A thread can't be started.
+    #[error("can't start the shadow: {0}")]
+    Thread(std::io::Error),
+    /// A task of the host's own failed.
+    #[error("the host failed at it; see its log")]
+    Task,
+}
+
+/// What the configuration says of a key store's policy.
+pub struct Configured {
+    /// The key store's name.
+    pub key_store: String,
+    /// `[key_store.policy]`, read: the component and the document. `None` where there is none, an error where it can't be read.
+    pub policy: Option<Result<(Vec<u8>, Vec<Source>), String>>,
+    /// Bytes of decisions that are kept.
+    pub cache_bytes: usize,
+}
+
+/// What the host is told about staging.
+pub struct Settings {
+    /// Whose signatures count.
+    pub trusted_keys: TrustedKeys,
+    /// Whether none is needed.
+    pub allow_unsigned: bool,
+    /// When a policy is taken back by itself.
+    pub automatic_rollback: Option<AutomaticRollback>,
+    /// The private folder of compiled code and snapshots.
+    pub cache: std::path::PathBuf,
+}
+
+struct Place {
+    configured: Configured,
+    slot: Arc<PolicySlot>,
+}
+
+/// A change of policy, for the audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Whose policy.
+    pub key_store: String,
+    /// The activation's number.
+    pub activation: u64,
+    /// What decides now; `None`: the configuration's policy.
+    pub artefact: Option<String>,
+    /// What brought it about.
+    pub cause: Cause,
+    /// Who.
+    pub by: String,
+}
+
+/// Writes a change into the audit log.
+pub type Record = Box<dyn Fn(Change) -> Recording + Send + Sync>;
+/// The future of a [`Record`].
+pub type Recording = std::pin::Pin<Box<dyn Future<Output = Result<(), crate::audit::AuditError>> + Send>>;
+
+/// The policies of a host.
+pub struct Lifecycle {
+    places: BTreeMap<String, Place>,
+    loader: Loader,
+    settings: Settings,
+    /// Changes one after the other. Held over disk writes, never over loading.
+    registry: tokio::sync::Mutex<Registry>,
+    /// One check at a time.
+    checking: tokio::sync::Mutex<()>,
+    warm: Mutex<Warm>,
+    failed: mpsc::UnboundedSender<Failed>,
+    record: Mutex<Option<Arc<Record>>>,
+}
+
+impl Lifecycle {
+    /// Loads what is in force for each key store. What can't be loaded refuses; nothing here fails.
+    pub async fn start(
+        folder: &Path,
+        configured: Vec<Configured>,
+        loader: Loader,
+        settings: Settings,
+    ) -> (Arc<Lifecycle>, mpsc::UnboundedReceiver<Failed>) {
+        let opened = Registry::open(folder);
+        let why = opened.as_ref().err().map(ToString::to_string);
+        let state = opened.as_ref().map(|registry| registry.state().clone()).unwrap_or_default();
+        let mut places = BTreeMap::new();
+        for configured in configured {
+            let name = configured.key_store.clone();
+            let active = match (&why, &opened) {
+                // Which policy is in force can't be known, so none is.
+                (Some(why), _) => Some(unusable(Origin::Configuration, why.clone())),
+                (None, Ok(registry)) => first(registry, &configured, &loader).await,
+                (None, Err(_)) => None,
+            };
+            tell(&name, active.as_ref());
+            places.insert(name, Place { configured, slot: Arc::new(PolicySlot::new(active)) });
+        }
+        let (failed, failing) = mpsc::unbounded_channel();
+        let registry = opened.unwrap_or_else(|_| Registry::unreadable(folder));
+        let lifecycle = Arc::new(Lifecycle {
+            places,
+            loader,
+            settings,
+            registry: tokio::sync::Mutex::new(registry),
+            checking: tokio::sync::Mutex::default(),
+            warm: Mutex::default(),
+            failed,
+            record: Mutex::default(),
+        });
+        lifecycle.resume_shadows(&state).await;
+        (lifecycle, failing)
+    }
+
+    /// The place of a key store's policy.
+    pub fn slot(&self, key_store: &str) -> Option<Arc<PolicySlot>> {
+        self.places.get(key_store).map(|place| place.slot.clone())
+    }
+
+    /// Where changes are recorded from now on.
+    pub fn record_by(&self, record: Record) {
+        *self.record.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(record));
+    }
+
+    /// Lets a staged artefact decide. All key stores change together or none does.
+    pub async fn activate(&self, artefact: &str, of: &Selection, by: &str) -> Result<Activated, LifeError> {
+        let key_stores = self.select(of)?;
+        let digest = self.staged(artefact).await?;
+        let wanted = key_stores.into_iter().map(|name| (name, Some(digest.clone()))).collect();
+        self.put_in_force(wanted, by, Cause::Activate, None).await
+    }
+
+    /// Goes back to what decided before, or to the activation `to`.
+    pub async fn roll_back(&self, to: Option<u64>, of: &Selection, by: &str) -> Result<Activated, LifeError> {
+        let key_stores = self.select(of)?;
+        let state = self.registry.lock().await.state().clone();
+        let mut wanted = Vec::new();
+        for name in key_stores {
+            wanted.push((name.clone(), target(&state, &name, to)?));
+        }
+        self.put_in_force(wanted, by, Cause::Rollback, None).await
+    }
+
+    /// Goes back because of too many failing decisions, if what failed is still in force.
+    pub async fn roll_back_failed(&self, failed: &Failed) -> Result<Option<Activated>, LifeError> {
+        let state = self.registry.lock().await.state().clone();
+        if state.active(&failed.key_store).is_none_or(|active| active.number != failed.activation) {
+            return Ok(None);
+        }
+        let name = &failed.key_store;
+        let before = state.before(name).ok_or_else(|| LifeError::NothingBefore(name.clone()))?;
+        self.put_in_force(vec![(name.clone(), before)], "holdfast", Cause::AutomaticRollback, Some(failed))
+            .await
+            .map(Some)
+    }
+
+    /// Loads, records, writes, and swaps, in this order: what fails before the swap changes nothing.
+    async fn put_in_force(
+        &self,
+        wanted: Vec<(String, Option<String>)>,
+        by: &str,
+        cause: Cause,
+        failed: Option<&Failed>,
+    ) -> Result<Activated, LifeError> {
+        let mut loaded = Vec::new();
+        for (name, artefact) in wanted {
+            let policy = self.loaded(&name, artefact.as_deref()).await?;
+            loaded.push((name, artefact, policy));
+        }
+        let mut registry = self.registry.lock().await;
+        let begun = Instant::now();
+        if let Some(failed) = failed
+            && registry
+                .state()
+                .active(&failed.key_store)
+                .is_none_or(|active| active.number != failed.activation)
+        {
+            // Somebody was faster.
+            return Ok(Activated { changes: Vec::new(), milliseconds: 0.0 });
+        }
+        let next = |name: &str| registry.state().active(name).map_or(0, |active| active.number) + 1;
+        let changes: Vec<Change> = loaded
+            .iter()
+            .map(|(name, artefact, _)| Change {
+                key_store: name.clone(),
+                activation: next(name),
+                artefact: artefact.clone(),
+                cause: cause.clone(),
+                by: by.to_owned(),
+            })
+            .collect();
+        for change in &changes {
+            match self.write_record(change).await {
+                // A policy that fails must not stay because the log can't be written either.
+                Err(error) if failed.is_some() => {
+                    tracing::error!(%error, "the automatic rollback isn't in the audit log");
+                }
+                result => result?,
+            }
+        }
+        let time = now();
+        tokio::task::block_in_place(|| {
+            registry.change(|state| {
+                if let Some(failed) = failed {
+                    mark_failed(state, failed);
+                }
+                for change in &changes {
+                    let Change { key_store, artefact, .. } = change;
+                    state.activate(key_store, artefact.as_deref(), time, by, cause.clone());
+                }
+            })
+        })?;
+        for ((name, artefact, policy), change) in loaded.into_iter().zip(&changes) {
+            self.swap(&name, artefact, policy, change.activation);
+            tracing::warn!(
+                key_store = name,
+                activation = change.activation,
+                artefact = change.artefact.as_deref().unwrap_or("the configuration's policy"),
+                by,
+                cause = ?change.cause,
+                "another policy is in force"
+            );
+        }
+        Ok(Activated { changes, milliseconds: begun.elapsed().as_secs_f64() * 1000.0 })
+    }
+
+    fn swap(&self, name: &str, artefact: Option<String>, policy: Option<Arc<ComponentPolicy>>, number: u64) {
+        let Some(place) = self.places.get(name) else { return };
+        let before = place.slot.get();
+        let shadow = before.as_ref().and_then(|active| active.shadow.clone());
+        let active = policy.clone().map(|policy| {
+            let origin = match &artefact {
+                Some(artefact) => Origin::Activation { number, artefact: artefact.clone() },
+                None => Origin::Configuration,
+            };
+            // What the configuration says isn't on trial.
+            let rule = self.settings.automatic_rollback.filter(|_| artefact.is_some());
+            let probation =
+                rule.map(|rule| Arc::new(Probation::new(name, number, rule, self.failed.clone())));
+            Arc::new(Active { probation, shadow, ..Active::new(policy, origin) })
+        });
+        place.slot.swap(active);
+        if let Some(policy) = policy {
+            // So that one can go back and forth at once, whatever becomes of the disk.
+            self.warm().put(name, artefact.as_deref(), policy);
+        }
+    }
+
+    /// Lets a staged artefact decide beside the active policy, or none.
+    pub async fn shadow(&self, artefact: Option<&str>, of: &Selection) -> Result<Vec<String>, LifeError> {
+        let key_stores = self.select(of)?;
+        let digest = match artefact {
+            Some(artefact) => Some(self.staged(artefact).await?),
+            None => None,
+        };
+        let mut shadows = Vec::new();
+        for name in &key_stores {
+            let shadow = match &digest {
+                Some(digest) => Some(self.start_shadow(name, digest).await?),
+                None => None,
+            };
+            shadows.push((name.clone(), shadow));
+        }
+        let mut registry = self.registry.lock().await;
+        tokio::task::block_in_place(|| {
+            registry.change(|state| {
+                for name in &key_stores {
+                    state.key_stores.entry(name.clone()).or_default().shadow = digest.clone();
+                }
+            })
+        })?;
+        for (name, shadow) in shadows {
+            self.set_shadow(&name, shadow);
+        }
+        Ok(key_stores)
+    }
+
+    async fn start_shadow(&self, name: &str, digest: &str) -> Result<Arc<Shadow>, LifeError> {
+        // An instance of its own, so that it takes nothing from the active one.
+        let candidate = self.load(name, Some(digest)).await?.ok_or(LifeError::Task)?;
+        Shadow::start(name, digest, candidate).map(Arc::new).map_err(LifeError::Thread)
+    }
+
+    fn set_shadow(&self, name: &str, shadow: Option<Arc<Shadow>>) {
+        let Some(place) = self.places.get(name) else { return };
+        if let Some(active) = place.slot.get() {
+            place.slot.swap(Some(Arc::new(active.with_shadow(shadow))));
+        }
+    }
+
+    async fn resume_shadows(&self, state: &State) {
+        for name in self.places.keys() {
+            let Some(digest) = state.shadow(name) else { continue };
+            match self.start_shadow(name, digest).await {
+                Ok(shadow) => self.set_shadow(name, Some(shadow)),
+                Err(error) => {
+                    tracing::warn!(key_store = name, artefact = digest, %error, "the shadow policy can't be loaded");
+                }
+            }
+        }
+    }
+
+    /// The names that are meant, all of them known.
+    fn select(&self, of: &Selection) -> Result<Vec<String>, LifeError> {
+        let all = || self.places.keys().cloned().collect::<Vec<_>>();
+        match of {
+            Selection::All => Ok(all()),
+            Selection::Only if self.places.len() == 1 => Ok(all()),
+            Selection::Only => Err(LifeError::KeyStore(format!(
+                "there are several key stores; choose with --key-store NAME or --all: {}",
+                all().join(", ")
+            ))),
+            Selection::Named(names) => match names.iter().find(|name| !self.places.contains_key(*name)) {
+                Some(name) => Err(LifeError::KeyStore(format!(
+                    "there is no key store {name:?}; there are: {}",
+                    all().join(", ")
+                ))),
+                None => Ok(names.clone()),
+            },
+        }
+    }
+
+    /// The whole digest of a staged artefact: of the beginning of its digest, or of its name.
+    async fn staged(&self, artefact: &str) -> Result<String, LifeError> {
+        let registry = self.registry.lock().await;
+        let staged = &registry.state().staged;
+        let by_digest = |text: &str| {
+            let found = staged.iter().filter(|s| text.len() >= 6 && s.artefact.starts_with(text));
+            found.map(|s| s.artefact.clone()).collect::<Vec<_>>()
+        };
+        let by_name = || {
+            let found = staged.iter().filter(|s| s.name.as_deref() == Some(artefact));
+            found.map(|s| s.artefact.clone()).collect::<Vec<_>>()
+        };
+        let mut found = by_digest(artefact);
+        if found.is_empty() {
+            found = by_name();
+        }
+        match found.as_slice() {
+            [one] => Ok(one.clone()),
+            [] => Err(LifeError::NotStaged(format!(
+                "no staged policy is called {artefact:?}; `holdfast policy status` lists them, `holdfast policy stage` adds one"
+            ))),
+            several => Err(LifeError::NotStaged(format!(
+                "{artefact:?} could be any of {}; give more of the digest",
+                several.join(", ")
+            ))),
+        }
+    }
+
+    /// What is warm already, else loaded now.
+    async fn loaded(
+        &self,
+        name: &str,
+        artefact: Option<&str>,
+    ) -> Result<Option<Arc<ComponentPolicy>>, LifeError> {
+        if let Some(policy) = self.warm().get(name, artefact) {
+            return Ok(Some(policy));
+        }
+        self.load(name, artefact).await
+    }
+
+    async fn load(
+        &self,
+        name: &str,
+        artefact: Option<&str>,
+    ) -> Result<Option<Arc<ComponentPolicy>>, LifeError> {
+        let place = self.places.get(name).ok_or(LifeError::Task)?;
+        let (component, document) = match artefact {
+            Some(digest) => {
+                let artefact = self.registry.lock().await.read(digest)?;
+                (artefact.component, artefact.document)
+            }
+            None => match &place.configured.policy {
+                Some(Ok((component, document))) => (component.clone(), document.clone()),
+                Some(Err(why)) => return Err(LifeError::Refused(why.clone())),
+                None => return Ok(None),
+            },
+        };
+        let (loader, cache_bytes) = (self.loader.clone(), place.configured.cache_bytes);
+        let handle = tokio::runtime::Handle::current();
+        // Reading, hashing and mapping compiled code takes a tenth of a second of a thread's time.
+        let loading = tokio::task::spawn_blocking(move || {
+            handle.block_on(async {
+                let policy = loader.load(&component, &document, cache_bytes).await?;
+                policy.warm_up().await;
+                Ok::<_, LoadError>(policy)
+            })
+        });
+        Ok(Some(Arc::new(loading.await.map_err(|_| LifeError::Task)??)))
+    }
+
+    async fn write_record(&self, change: &Change) -> Result<(), LifeError> {
+        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match record {
+            Some(record) => record(change.clone()).await.map_err(LifeError::Audit),
+            None => Ok(()),
+        }
+    }
+
+    fn warm(&self) -> std::sync::MutexGuard<'_, Warm> {
+        self.warm.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What an activation or a rollback changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Activated {
+    /// One for each key store.
+    pub changes: Vec<Change>,
+    /// From when everything was loaded to when the last key store decides by it.
+    pub milliseconds: f64,
+}
+
+/// What is in force when the host starts.
+async fn first(registry: &Registry, configured: &Configured, loader: &Loader) -> Option<Active> {
+    let activation = registry.state().active(&configured.key_store);
+    let artefact = activation.and_then(|activation| Some((activation.number, activation.artefact.clone()?)));
+    let (origin, source) = match artefact {
+        Some((number, digest)) => {
+            let read = registry.read(&digest).map_err(|error| error.to_string());
+            let source = read.map(|artefact| (artefact.component, artefact.document));
+            (Origin::Activation { number, artefact: digest }, source)
+        }
+        None => match &configured.policy {
+            Some(policy) => (Origin::Configuration, policy.clone()),
+            None => return None,
+        },
+    };
+    let loaded = match source {
+        Ok((component, document)) => {
+            let loaded = loader.load(&component, &document, configured.cache_bytes).await;
+            loaded.map_err(|error| error.to_string())
+        }
+        Err(why) => Err(why),
+    };
+    Some(match loaded {
+        Ok(policy) => Active::new(Arc::new(policy), origin),
+        Err(why) => unusable(origin, why),
+    })
+}
+
+fn tell(key_store: &str, active: Option<&Active>) {
+    let Some(active) = active else {
+        tracing::warn!(key_store, "no policy is configured: every operation with a key is refused");
+        return;
+    };
+    if let Some(why) = &active.unusable {
+        tracing::error!(
+            key_store,
+            why,
+            "the policy of this key store can't be loaded, so every operation with its keys is refused"
+        );
+        return;
+    }
+    let (identity, origin) = (active.policy.identity(), &active.origin);
+    tracing::info!(
+        key_store,
+        engine = identity.engine,
+        revision = identity.revision,
+        rules = identity.rules.len(),
+        ?origin,
+        "policy loaded"
+    );
+}
+
+/// What a rollback of a key store leads to.
+fn target(state: &State, name: &str, to: Option<u64>) -> Result<Option<String>, LifeError> {
+    match to {
+        None => state.before(name).ok_or_else(|| LifeError::NothingBefore(name.to_owned())),
+        Some(0) => Ok(None),
+        Some(number) => {
+            let found = state
+                .key_stores
+                .get(name)
+                .and_then(|known| known.activations.iter().find(|activation| activation.number == number));
+            let missing = || {
+                LifeError::NotStaged(format!(
+                    "key store {name} has no activation {number}; `holdfast policy history` lists them"
+                ))
+            };
+            found.map(|activation| activation.artefact.clone()).ok_or_else(missing)
+        }
+    }
+}
+
+fn mark_failed(state: &mut State, failed: &Failed) {
+    let activations = state.key_stores.get_mut(&failed.key_store).map(|known| &mut known.activations);
+    let found = activations.and_then(|all| all.iter_mut().find(|a| a.number == failed.activation));
+    if let Some(activation) = found {
+        activation.failed =
+            Some(format!("{} failing decisions within {:.1?}", failed.failures, failed.after));
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}
+
+/// Takes failing policies back, as their probations tell. Never ends while the host runs.
+pub async fn keep_rolling_back(lifecycle: Arc<Lifecycle>, mut failing: mpsc::UnboundedReceiver<Failed>) {
+    while let Some(failed) = failing.recv().await {
+        let Failed { key_store, activation, failures, .. } = &failed;
+        tracing::error!(key_store, activation, failures, "the activated policy fails too often: going back");
+        match lifecycle.roll_back_failed(&failed).await {
+            Ok(Some(_)) => tracing::error!(
+                key_store,
+                activation,
+                "AUTOMATIC ROLLBACK: the policy before it is in force again; `holdfast policy history` tells more"
+            ),
+            Ok(None) => {}
+            Err(error) => tracing::error!(
+                key_store,
+                activation,
+                %error,
+                "the failing policy STAYS in force, as there is no going back; activate another one"
+            ),
+        }
+    }
+}
+
+/// For logs and reports.
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}

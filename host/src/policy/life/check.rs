@@ -1,0 +1,227 @@
+//! Checks of an artefact in a process of its own: what it takes to compile, and what goes wrong while it does, stays there.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt;
+
+use super::{LifeError, milliseconds};
+use crate::policy::{
+    Artefact, ComponentPolicy, LoadError, Loader, Policy, artefact_digest, read_cases, run_cases,
+};
+use crate::sandbox::{CompiledCache, Ticker};
+
+/// For the whole check. Cedar takes some seconds on a slow machine.
+const TIME: Duration = Duration::from_secs(120);
+/// Processor time, in seconds; all cores count.
+const PROCESSOR_SECONDS: u64 = 120;
+/// Memory that is written to, in bytes. Cedar takes some 300 MB. (RLIMIT_AS would count what the sandbox only reserves.)
+const MEMORY: u64 = 1536 * 1024 * 1024;
+/// Any file that it writes, in bytes.
+const FILE: u64 = 512 * 1024 * 1024;
+/// Of its answer.
+const ANSWER: u64 = 4 * 1024 * 1024;
+/// Of its complaints.
+const COMPLAINT: u64 = 16 * 1024;
+
+/// The hidden command that it is started by.
+pub const COMMAND: &str = "policy-checker";
+
+/// Why there is no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckerError {
+    /// It can't be started or heard.
+    #[error("the process that checks policies can't be run: {0}")]
+    Process(std::io::Error),
+    /// It can't bound itself.
+    #[error("its limits can't be set: {0}")]
+    Limits(std::io::Error),
+    /// What it is given can't be used.
+    #[error("{0}")]
+    Given(String),
+}
+
+/// What the checks of a good artefact found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Checked {
+    /// What the component calls itself.
+    pub engine: String,
+    /// Digest of the component.
+    pub component: String,
+    /// Digest of the document.
+    pub revision: String,
+    /// The ids of the document's rules.
+    pub rules: Vec<String>,
+    /// Its own tests, all of which passed.
+    pub tests: usize,
+    /// Rules that no test of its own reaches.
+    pub uncovered_rules: Vec<String>,
+    /// Compiling and configuring, in milliseconds.
+    pub loading: f64,
+    /// The median of uncached decisions, in milliseconds.
+    pub decision: f64,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Verdict {
+    Good(Checked),
+    Bad(String),
+}
+
+/// Has the artefact in `path` checked. What is compiled is left in `cache` for this process to load.
+pub(super) async fn check(path: &Path, cache: &Path) -> Result<Checked, LifeError> {
+    let program = std::env::current_exe().map_err(CheckerError::Process)?;
+    let artefact = File::open(path).map_err(CheckerError::Process)?;
+    let mut child = tokio::process::Command::new(program)
+        .arg(COMMAND)
+        .arg(cache)
+        // It needs nothing of ours, and passphrases are none of its business.
+        .env_clear()
+        .stdin(Stdio::from(artefact))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(CheckerError::Process)?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let listening = async {
+        let (answer, complaint) = tokio::join!(read_some(stdout, ANSWER), read_some(stderr, COMPLAINT));
+        Ok::<_, std::io::Error>((answer, complaint, child.wait().await?))
+    };
+    let Ok(heard) = tokio::time::timeout(TIME, listening).await else {
+        return Err(LifeError::Refused(format!("checking it took more than {} s", TIME.as_secs())));
+    };
+    let (answer, complaint, status) = heard.map_err(CheckerError::Process)?;
+    match serde_json::from_slice(&answer) {
+        Ok(Verdict::Good(checked)) => Ok(checked),
+        Ok(Verdict::Bad(why)) => Err(LifeError::Refused(why)),
+        Err(_) => Err(LifeError::Refused(ended(status, &String::from_utf8_lossy(&complaint)))),
+    }
+}
+
+/// What it means that the process ended without a verdict.
+fn ended(status: std::process::ExitStatus, complaint: &str) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    let last = complaint.lines().last().unwrap_or_default();
+    match status.signal() {
+        Some(libc::SIGXCPU | libc::SIGKILL) => {
+            format!("checking it took more than {PROCESSOR_SECONDS} s of processor time, or was killed")
+        }
+        Some(libc::SIGABRT) if complaint.contains("memory allocation") => {
+            format!("checking it took more than {} MiB of memory", MEMORY / 1024 / 1024)
+        }
+        _ => format!("checking it ended without a verdict ({status}) {last}"),
+    }
+}
+
+async fn read_some(stream: Option<impl tokio::io::AsyncRead + Unpin>, limit: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Some(stream) = stream {
+        // What can't be read is missed when there is no verdict.
+        let _ = stream.take(limit).read_to_end(&mut bytes).await;
+    }
+    bytes
+}
+
+/// The hidden command: checks the artefact on the standard input, and tells the verdict on the standard output.
+pub fn run_checker(cache: &Path) -> Result<(), CheckerError> {
+    bound()?;
+    let mut bytes = Vec::new();
+    let limit = crate::policy::ARTEFACT_LIMIT as u64 + 1;
+    std::io::stdin().take(limit).read_to_end(&mut bytes).map_err(CheckerError::Process)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
+    let verdict = runtime.map_err(CheckerError::Process)?.block_on(judge(&bytes, cache))?;
+    let answer = serde_json::to_vec(&verdict).map_err(|error| CheckerError::Given(error.to_string()))?;
+    std::io::Write::write_all(&mut std::io::stdout(), &answer).map_err(CheckerError::Process)
+}
+
+async fn judge(bytes: &[u8], cache: &Path) -> Result<Verdict, CheckerError> {
+    let cache = CompiledCache::open(cache).map_err(|error| CheckerError::Given(error.to_string()))?;
+    let ticker = Ticker::start().map_err(CheckerError::Process)?;
+    let artefact = match Artefact::read(bytes) {
+        Ok(artefact) => artefact,
+        Err(error) => return Ok(Verdict::Bad(error.to_string())),
+    };
+    let begun = Instant::now();
+    let loaded = Loader::new(cache, ticker).load(&artefact.component, &artefact.document, 0).await;
+    let policy = match loaded {
+        Ok(policy) => policy,
+        Err(LoadError::Folder(path, error)) => {
+            return Err(CheckerError::Given(format!("{}: {error}", path.display())));
+        }
+        Err(error) => return Ok(Verdict::Bad(error.to_string())),
+    };
+    let loading = begun.elapsed();
+    tracing::debug!(artefact = artefact_digest(bytes), "loaded");
+    Ok(match try_out(&policy, &artefact, loading).await {
+        Ok(checked) => Verdict::Good(checked),
+        Err(why) => Verdict::Bad(why),
+    })
+}
+
+async fn try_out(
+    policy: &ComponentPolicy,
+    artefact: &Artefact,
+    loading: Duration,
+) -> Result<Checked, String> {
+    let self_test = policy.self_test().await;
+    let mut times =
+        self_test.map_err(|failure| format!("its self-test under the limits of production: {failure}"))?;
+    times.sort();
+    let cases = read_cases(&artefact.tests).map_err(|error| format!("its tests can't be read: {error}"))?;
+    let report = run_cases(policy, &cases).await;
+    if !report.is_ok() {
+        let failed: Vec<String> = report
+            .failed
+            .iter()
+            .map(|failed| format!("{}: {}: {}", failed.file, failed.case, failed.reason))
+            .collect();
+        return Err(format!("{} of its own tests fail:\n{}", failed.len(), failed.join("\n")));
+    }
+    let identity = policy.identity().clone();
+    Ok(Checked {
+        engine: identity.engine,
+        component: identity.component,
+        revision: identity.revision,
+        rules: identity.rules,
+        tests: report.passed,
+        uncovered_rules: report.uncovered_rules,
+        loading: milliseconds(loading),
+        decision: milliseconds(times.get(times.len() / 2).copied().unwrap_or_default()),
+    })
+}
+
+/// Bounds this process, and puts it behind those that serve requests.
+fn bound() -> Result<(), CheckerError> {
+    let limits = [
+        (libc::RLIMIT_CPU, PROCESSOR_SECONDS),
+        (libc::RLIMIT_DATA, MEMORY),
+        (libc::RLIMIT_FSIZE, FILE),
+        (libc::RLIMIT_CORE, 0),
+    ];
+    for (resource, value) in limits {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: both calls get a pointer to a valid rlimit that outlives them.
+        let failed = unsafe {
+            libc::getrlimit(resource, &raw mut limit) != 0 || {
+                limit.rlim_max = limit.rlim_max.min(value);
+                limit.rlim_cur = limit.rlim_max;
+                libc::setrlimit(resource, &raw const limit) != 0
+            }
+        };
+        if failed {
+            return Err(CheckerError::Limits(std::io::Error::last_os_error()));
+        }
+    }
+    // SAFETY: takes numbers only; a failure of either is no harm.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, 10);
+        #[cfg(target_os = "linux")]
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+    }
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! Staging: everything that is checked before a policy can go live.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::check::Checked;
+use super::{LifeError, Lifecycle, check, milliseconds, now};
+use crate::policy::registry::{Incoming, RegistryError, Staged};
+use crate::policy::{Artefact, Manifest, artefact_digest};
+
+/// What staging found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageReport {
+    /// What it is called from now on.
+    pub staged: Staged,
+    /// What the checks found.
+    pub checked: Checked,
+    /// From the whole file to where it can be activated.
+    pub milliseconds: f64,
+}
+
+impl Lifecycle {
+    /// A file for an artefact that is being received.
+    pub async fn receive(&self) -> Result<Incoming, RegistryError> {
+        self.registry.lock().await.receive()
+    }
+
+    /// Checks a received artefact and keeps it. `tell` hears what goes on.
+    ///
+    /// # Errors
+    /// Where it fails a check. Nothing has changed then.
+    pub async fn stage(
+        &self,
+        incoming: Incoming,
+        signature: Option<&str>,
+        by: &str,
+        tell: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<StageReport, LifeError> {
+        let _one_at_a_time = self.checking.lock().await;
+        let begun = Instant::now();
+        let path = incoming.path().to_owned();
+        let bytes = tokio::task::block_in_place(|| std::fs::read(&path))
+            .map_err(|source| RegistryError::Io { action: "read", path: path.clone(), source })?;
+        tell("checking the signature");
+        let signer = match signature {
+            Some(signature) => Some(self.settings.trusted_keys.verify(&bytes, signature)?),
+            None if self.settings.allow_unsigned => None,
+            None => return Err(LifeError::Unsigned),
+        };
+        let artefact = Artefact::read(&bytes)?;
+        let digest = artefact_digest(&bytes);
+        tell("compiling and testing it in a process of its own");
+        let checked = check::check(&path, &self.settings.cache).await?;
+        let name = artefact.manifest.map(|Manifest { name, version, .. }| format!("{name}@{version}"));
+        let staged = Staged {
+            artefact: digest.clone(),
+            name,
+            signer,
+            engine: checked.engine.clone(),
+            rules: checked.rules.len(),
+            time: now(),
+            by: by.to_owned(),
+        };
+        {
+            let mut registry = self.registry.lock().await;
+            tokio::task::block_in_place(|| {
+                registry.keep(incoming, &digest)?;
+                registry.change(|state| {
+                    state.staged.retain(|known| known.artefact != digest);
+                    state.staged.push(staged.clone());
+                })
+            })?;
+        }
+        tell("loading it");
+        for name in self.places.keys() {
+            let policy = self.load(name, Some(&digest)).await?;
+            if let Some(policy) = policy {
+                self.warm().put(name, Some(&digest), Arc::clone(&policy));
+            }
+        }
+        tracing::info!(artefact = digest, by, "a policy is staged");
+        Ok(StageReport { staged, checked, milliseconds: milliseconds(begun.elapsed()) })
+    }
+}

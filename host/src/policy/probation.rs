@@ -1,0 +1,94 @@
+//! The time after an activation in which failing decisions bring the policy before it back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use holdfast_gate::query::Decision;
+use tokio::sync::mpsc;
+
+use super::PolicyFailure;
+use crate::sandbox::SandboxFailure;
+
+/// When a policy is taken back by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AutomaticRollback {
+    /// Failing decisions.
+    pub failures: u64,
+    /// After the activation.
+    pub within: Duration,
+}
+
+/// An activation that failed its probation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// Whose.
+    pub key_store: String,
+    /// Which.
+    pub activation: u64,
+    /// Failing decisions.
+    pub failures: u64,
+    /// Since the activation.
+    pub after: Duration,
+}
+
+/// One activation's probation.
+pub(super) struct Probation {
+    key_store: String,
+    activation: u64,
+    rule: AutomaticRollback,
+    begun: Instant,
+    failures: AtomicU64,
+    failed: mpsc::UnboundedSender<Failed>,
+}
+
+impl Probation {
+    pub(super) fn new(
+        key_store: &str,
+        activation: u64,
+        rule: AutomaticRollback,
+        failed: mpsc::UnboundedSender<Failed>,
+    ) -> Probation {
+        let failures = AtomicU64::new(0);
+        Probation {
+            key_store: key_store.to_owned(),
+            activation,
+            rule,
+            begun: Instant::now(),
+            failures,
+            failed,
+        }
+    }
+
+    /// Counts a decision if it failed: no decision, or one with evaluation errors. That all instances were busy says nothing
+    /// of the policy.
+    pub(super) fn note(&self, decided: &Result<Arc<Decision>, PolicyFailure>) {
+        let failing = match decided {
+            Ok(decision) => !decision.errors.is_empty(),
+            Err(failure) => failure.kind != SandboxFailure::Busy,
+        };
+        if !failing {
+            return;
+        }
+        let after = self.begun.elapsed();
+        if after > self.rule.within {
+            return;
+        }
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        if failures == self.rule.failures {
+            // Nobody listens only while the host ends.
+            let _ = self.failed.send(Failed {
+                key_store: self.key_store.clone(),
+                activation: self.activation,
+                failures,
+                after,
+            });
+        }
+    }
+
+    /// Failing decisions so far, how many are too many, and for how much longer they count.
+    pub(super) fn standing(&self) -> (u64, u64, Duration) {
+        let failures = self.failures.load(Ordering::Relaxed);
+        (failures, self.rule.failures, self.rule.within.saturating_sub(self.begun.elapsed()))
+    }
+}

@@ -1,0 +1,99 @@
+use super::*;
+
+fn staged(artefact: &str) -> Staged {
+    Staged {
+        artefact: artefact.to_owned(),
+        name: None,
+        signer: None,
+        engine: "test".to_owned(),
+        rules: 1,
+        time: 1,
+        by: "test".to_owned(),
+    }
+}
+
+fn activate(state: &mut State, artefact: Option<&str>) -> u64 {
+    state.activate("demo", artefact, 1, "test", Cause::Activate)
+}
+
+#[test]
+fn what_was_changed_is_there_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("policies");
+    let mut registry = Registry::open(&folder).unwrap();
+    assert_eq!(registry.state(), &State::default());
+    assert!(!folder.exists(), "nothing is made before there is something to keep");
+    let number = registry.change(|state| activate(state, Some("a"))).unwrap();
+    assert_eq!(number, 1);
+    assert_eq!(registry.change(|state| activate(state, None)).unwrap(), 2);
+    let again = Registry::open(&folder).unwrap();
+    assert_eq!(again.state(), registry.state());
+    assert_eq!(again.state().active("demo").unwrap().artefact, None);
+}
+
+#[test]
+fn a_damaged_state_and_a_folder_of_others_are_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("policies");
+    Registry::open(&folder).unwrap().change(|state| activate(state, Some("a"))).unwrap();
+    let path = folder.join("state.json");
+    let text = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &text[..text.len() / 2]).unwrap();
+    assert!(matches!(Registry::open(&folder), Err(RegistryError::Damaged { .. })));
+    std::fs::write(&path, String::from_utf8(text).unwrap().replace("\"schema\": 1", "\"schema\": 2"))
+        .unwrap();
+    assert!(matches!(Registry::open(&folder), Err(RegistryError::Damaged { .. })));
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(matches!(Registry::open(&folder), Err(RegistryError::NotPrivate(_))));
+}
+
+#[test]
+fn one_goes_back_to_what_was_in_force_before_and_did_not_fail() {
+    let mut state = State::default();
+    assert_eq!(state.before("demo"), None);
+    activate(&mut state, Some("a"));
+    assert_eq!(state.before("demo"), Some(None), "the configuration's policy");
+    activate(&mut state, Some("b"));
+    assert_eq!(state.before("demo"), Some(Some("a".to_owned())));
+    activate(&mut state, Some("b"));
+    assert_eq!(state.before("demo"), Some(Some("a".to_owned())), "the same again is nothing to go back to");
+    state.key_stores.get_mut("demo").unwrap().activations[0].failed = Some("it failed".to_owned());
+    assert_eq!(state.before("demo"), Some(None), "what failed is left out");
+    activate(&mut state, None);
+    assert_eq!(state.before("demo"), Some(Some("b".to_owned())));
+}
+
+#[test]
+fn artefacts_in_use_stay_and_the_oldest_others_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("policies");
+    let mut registry = Registry::open(&folder).unwrap();
+    for number in 0..STAGED + 3 {
+        let digest = number.to_string();
+        let mut incoming = registry.receive().unwrap();
+        incoming.write(b"content").unwrap();
+        registry.keep(incoming, &digest).unwrap();
+        registry.change(|state| state.staged.push(staged(&digest))).unwrap();
+        if number == 1 {
+            registry.change(|state| activate(state, Some("1"))).unwrap();
+        }
+    }
+    let kept: Vec<&str> = registry.state().staged.iter().map(|staged| staged.artefact.as_str()).collect();
+    assert_eq!(kept.len(), STAGED);
+    assert_eq!(kept[..2], ["1", "4"]);
+    assert!(registry.artefact_path("1").exists() && registry.artefact_path("4").exists());
+    assert!(!registry.artefact_path("0").exists() && !registry.artefact_path("3").exists());
+    assert!(matches!(registry.read("1"), Err(RegistryError::Lost { .. })), "it isn't what its name says");
+}
+
+#[test]
+fn what_is_received_and_not_kept_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::open(&folder.path().join("policies")).unwrap();
+    let incoming = registry.receive().unwrap();
+    let path = incoming.path().to_owned();
+    assert!(path.exists());
+    drop(incoming);
+    assert!(!path.exists());
+}

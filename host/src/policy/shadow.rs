@@ -1,0 +1,239 @@
+//! A candidate that decides beside the active policy, on the same requests, without counting.
+//!
+//! Requests leave their query and decision in a bounded queue and go on. One thread of low priority decides them again,
+//! one after the other; what doesn't fit into the queue is counted and left out.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use holdfast_gate::query::{Arn, Decision, Effect, Identity, Query};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::Policy;
+
+/// Queries that wait for the candidate.
+const QUEUE: usize = 1024;
+/// Different differences that are told apart; all others are counted together.
+const GROUPS: usize = 256;
+
+/// How a candidate's decision compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Difference {
+    /// The same effect by the same rules.
+    Same,
+    /// The same effect by other rules.
+    OtherRules,
+    /// What is allowed now would be denied.
+    WouldDeny,
+    /// What is denied now would be allowed.
+    WouldAllow,
+    /// The candidate failed where the active policy decided.
+    WouldFail,
+    /// The candidate decided where the active policy failed.
+    WouldDecide,
+}
+
+impl Difference {
+    /// All of them.
+    pub const ALL: [Difference; 6] = [
+        Difference::Same,
+        Difference::OtherRules,
+        Difference::WouldDeny,
+        Difference::WouldAllow,
+        Difference::WouldFail,
+        Difference::WouldDecide,
+    ];
+
+    /// A word for logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Difference::Same => "same",
+            Difference::OtherRules => "other-rules",
+            Difference::WouldDeny => "would-deny",
+            Difference::WouldAllow => "would-allow",
+            Difference::WouldFail => "would-fail",
+            Difference::WouldDecide => "would-decide",
+        }
+    }
+}
+
+/// Requests that differ in the same way.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Group {
+    /// How.
+    pub difference: Difference,
+    /// Of the request.
+    pub operation: String,
+    /// The external key id.
+    pub key_id: String,
+    /// The role's name, else the principal without session.
+    pub principal: String,
+    /// Of the active policy.
+    pub rules: Vec<String>,
+    /// Of the candidate.
+    pub candidate_rules: Vec<String>,
+}
+
+/// What a shadow has counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShadowCounts {
+    /// By name; those that never happened are 0.
+    pub decisions: BTreeMap<String, u64>,
+    /// Queries that found the queue full.
+    pub dropped: u64,
+    /// The differences with how often each happened, the most frequent first.
+    pub groups: Vec<(Group, u64)>,
+    /// Differences beyond those.
+    pub other: u64,
+}
+
+/// A candidate and its queue. The thread ends when this is dropped.
+pub struct Shadow {
+    /// The candidate's artefact.
+    pub artefact: String,
+    queue: mpsc::Sender<(Query, Option<Arc<Decision>>)>,
+    seen: Arc<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    counts: [AtomicU64; Difference::ALL.len()],
+    dropped: AtomicU64,
+    groups: Mutex<(BTreeMap<Group, u64>, u64)>,
+}
+
+impl Shadow {
+    /// Starts the candidate's thread.
+    pub(super) fn start(
+        key_store: &str,
+        artefact: &str,
+        candidate: Arc<dyn Policy>,
+    ) -> std::io::Result<Shadow> {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let seen = Arc::new(Seen::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let (of_thread, key_store, digest) = (seen.clone(), key_store.to_owned(), artefact.to_owned());
+        std::thread::Builder::new().name("shadow".into()).spawn(move || {
+            yield_to_requests();
+            runtime.block_on(of_thread.compare(waiting, candidate.as_ref(), &key_store, &digest));
+        })?;
+        Ok(Shadow { artefact: artefact.to_owned(), queue, seen })
+    }
+
+    /// Leaves a query and what was decided (nothing where the active policy failed) for the candidate.
+    pub(super) fn offer(&self, query: Query, decided: Option<Arc<Decision>>) {
+        if self.queue.try_send((query, decided)).is_err() {
+            self.seen.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How often a comparison came out so.
+    pub fn count(&self, difference: Difference) -> u64 {
+        self.seen.counts.get(difference as usize).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+
+    /// Queries that found the queue full.
+    pub fn dropped(&self) -> u64 {
+        self.seen.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Everything that was counted.
+    pub fn counts(&self) -> ShadowCounts {
+        let decisions =
+            Difference::ALL.map(|difference| (difference.name().to_owned(), self.count(difference)));
+        let seen = self.seen.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut groups: Vec<_> = seen.0.iter().map(|(group, count)| (group.clone(), *count)).collect();
+        groups.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        ShadowCounts { decisions: decisions.into(), dropped: self.dropped(), groups, other: seen.1 }
+    }
+}
+
+impl Seen {
+    async fn compare(
+        &self,
+        mut waiting: mpsc::Receiver<(Query, Option<Arc<Decision>>)>,
+        candidate: &dyn Policy,
+        key_store: &str,
+        artefact: &str,
+    ) {
+        while let Some((query, decided)) = waiting.recv().await {
+            let candidate = candidate.decide(&query).await.ok();
+            let difference = compare(decided.as_deref(), candidate.as_deref());
+            if let Some(counter) = self.counts.get(difference as usize) {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+            if difference == Difference::Same {
+                continue;
+            }
+            let rules = |decision: Option<&Decision>| decision.map_or_else(Vec::new, |d| d.rules.clone());
+            let group = Group {
+                difference,
+                operation: query.operation.name().to_owned(),
+                key_id: query.key_id,
+                principal: principal(&query.principal, &query.principal_text),
+                rules: rules(decided.as_deref()),
+                candidate_rules: rules(candidate.as_deref()),
+            };
+            if difference != Difference::OtherRules {
+                tracing::warn!(
+                    key_store,
+                    artefact,
+                    difference = difference.name(),
+                    operation = group.operation,
+                    key_id = group.key_id,
+                    principal = group.principal,
+                    rules = ?group.rules,
+                    candidate_rules = ?group.candidate_rules,
+                    kms_request_id = query.kms_request_id,
+                    "the shadow policy decides otherwise"
+                );
+            }
+            self.group(group);
+        }
+    }
+
+    fn group(&self, group: Group) {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let (known, other) = &mut *groups;
+        if known.len() < GROUPS || known.contains_key(&group) {
+            *known.entry(group).or_default() += 1;
+        } else {
+            *other += 1;
+        }
+    }
+}
+
+fn compare(active: Option<&Decision>, candidate: Option<&Decision>) -> Difference {
+    let allows = |decision: &Decision| decision.effect == Effect::Allow && decision.errors.is_empty();
+    match (active, candidate) {
+        (None, None) => Difference::Same,
+        (Some(_), None) => Difference::WouldFail,
+        (None, Some(_)) => Difference::WouldDecide,
+        (Some(active), Some(candidate)) => match (allows(active), allows(candidate)) {
+            (true, false) => Difference::WouldDeny,
+            (false, true) => Difference::WouldAllow,
+            _ if active.rules == candidate.rules => Difference::Same,
+            _ => Difference::OtherRules,
+        },
+    }
+}
+
+/// Sessions come and go; what they are sessions of stays.
+fn principal(identity: &Identity, text: &str) -> String {
+    match identity {
+        Identity::Arn(Arn { account, role: Some(role), .. }) => format!("{account}/{role}"),
+        _ => text.to_owned(),
+    }
+}
+
+/// Lowers the priority of this thread, so that requests come first where processors are busy.
+fn yield_to_requests() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: takes numbers only. On Linux it is the calling thread that 0 stands for. A failure is no harm.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, 10);
+    }
+}
