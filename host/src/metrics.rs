@@ -1,6 +1,7 @@
 //! Counters, and their text in the Prometheus format.
 
 use crate::gate::KeyStores;
+use crate::policy::{Difference, Origin};
 use crate::sandbox::FailureCounts;
 use crate::server::Exchange;
 use holdfast_gate::ErrorName;
@@ -107,6 +108,7 @@ fn policies(out: &mut String, stores: &KeyStores) {
             line(out, "holdfast_component_failures_total", &labels, count);
         }
     }
+    lives(out, stores);
     head(out, "holdfast_policy_cache_total", "counter", "Decisions by where they came from.");
     for (store, policy) in policies() {
         let metrics = policy.metrics();
@@ -124,6 +126,47 @@ fn policies(out: &mut String, stores: &KeyStores) {
             &format!("keyStore=\"{}\"", store.name),
             policy.metrics().entries,
         );
+    }
+}
+
+/// Whether policies decide, and what their shadows say.
+fn lives(out: &mut String, stores: &KeyStores) {
+    head(out, "holdfast_policy_decides", "gauge", "1 where a policy decides, 0 where everything is refused.");
+    for store in stores.iter() {
+        let decides = store.policy.get().is_some_and(|active| active.unusable.is_none());
+        let labels = format!("keyStore=\"{}\"", store.name);
+        line(out, "holdfast_policy_decides", &labels, u64::from(decides));
+    }
+    head(
+        out,
+        "holdfast_policy_activation",
+        "gauge",
+        "The number of the activation in force; 0: the configuration's.",
+    );
+    for store in stores.iter() {
+        let number = store.policy.get().map_or(0, |active| match active.origin {
+            Origin::Activation { number, .. } => number,
+            Origin::Configuration => 0,
+        });
+        line(out, "holdfast_policy_activation", &format!("keyStore=\"{}\"", store.name), number);
+    }
+    head(
+        out,
+        "holdfast_policy_shadow_total",
+        "counter",
+        "Decisions of the shadow policy by how they compare.",
+    );
+    for store in stores.iter() {
+        let Some(active) = store.policy.get() else { continue };
+        let Some(shadow) = active.shadow() else { continue };
+        let mut counts = |result: &str, value| {
+            let labels = format!("keyStore=\"{}\",result=\"{result}\"", store.name);
+            line(out, "holdfast_policy_shadow_total", &labels, value);
+        };
+        for difference in Difference::ALL {
+            counts(difference.name(), shadow.count(difference));
+        }
+        counts("dropped", shadow.dropped());
     }
 }
 

@@ -175,7 +175,7 @@ async fn policies(
 ) -> (Arc<Lifecycle>, UnboundedReceiver<Failed>) {
     let configured = config.key_stores.iter().map(|store| Configured {
         key_store: store.name.as_str().to_owned(),
-        policy: store.policy.as_ref().map(configured),
+        policy: store.policy.clone().map(|policy| Box::new(move || configured(&policy)) as life::Read),
         cache_bytes: store.policy.as_ref().map_or(config::DEFAULT_CACHE, |policy| policy.cache_bytes),
     });
     let settings = life::Settings {

@@ -89,6 +89,12 @@ impl Host {
     #[track_caller]
     pub fn kill_and_restart(&mut self) {
         self.signal(Signal::KILL);
+        self.start_again();
+    }
+
+    /// Starts another process in the same folder, on another port, after the first has ended.
+    #[track_caller]
+    pub fn start_again(&mut self) {
         self.wait();
         (self.child, self.address) = spawn(&self.home, &self.environment);
     }

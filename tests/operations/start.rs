@@ -128,7 +128,7 @@ fn a_missing_broken_or_wrong_component_is_named() {
 }
 
 #[test]
-fn a_bad_policy_is_named_with_line_and_column() {
+fn a_bad_policy_refuses_and_is_named_with_line_and_column() {
     let mut host = Setup::new().start();
     let cache = Folder::new(&["--plain-http"]);
     // The compiled Cedar that all tests share.
@@ -139,11 +139,12 @@ fn a_bad_policy_is_named_with_line_and_column() {
         &cache.file("policy.cedar"),
         format!("{PERMIT_ALL}\npermit (principal, action, resource) when {{ context.nosuch }};\n"),
     );
-    cache.does_not_start(&["demo", "policy.cedar", "3:"]);
+    let refuses = "every operation with its keys is refused";
+    cache.starts(&[refuses, "demo", "policy.cedar:3:"]);
     write(&cache.file("policy.cedar"), format!("{PERMIT_ALL}forbid (principal, action\n"));
-    cache.does_not_start(&["demo", "policy.cedar", "2:"]);
+    cache.starts(&[refuses, "demo", "policy.cedar:2:"]);
     fs::remove_file(cache.file("policy.cedar")).unwrap();
-    cache.does_not_start(&["policy.cedar"]);
+    cache.starts(&[refuses, "demo", "policy.cedar"]);
     host.assert_running();
 }
 

@@ -7,6 +7,7 @@ mod latency;
 mod machine;
 mod memory;
 mod page;
+mod policy_life;
 mod run;
 mod sandbox_price;
 mod startup;
@@ -34,6 +35,8 @@ pub enum Group {
     Forged,
     /// Until the first answer.
     Startup,
+    /// Policies changed while requests flow.
+    PolicyLife,
     /// Resident memory.
     Memory,
     /// Keys in SoftHSM2: CPU a request, in threads and in a worker process.
@@ -46,12 +49,13 @@ pub enum Group {
     Many,
 }
 
-const ALL: [Group; 10] = [
+const ALL: [Group; 11] = [
     Group::Startup,
     Group::Throughput,
     Group::Latency,
     Group::SandboxPrice,
     Group::Forged,
+    Group::PolicyLife,
     Group::Memory,
     Group::Hsm,
     Group::HsmSlow,
@@ -104,6 +108,9 @@ pub fn task(workspace: &Workspace, wish: &Wish) -> Result<()> {
             (Group::SandboxPrice, None) => Ok(Vec::new()),
             (Group::Forged, _) => step("bench: forged", forged::WHAT, || forged::measure(&bench)),
             (Group::Startup, _) => step("bench: start", startup::WHAT, || startup::measure(&bench)),
+            (Group::PolicyLife, _) => {
+                step("bench: policies", policy_life::WHAT, || policy_life::measure(&bench))
+            }
             (Group::Memory, _) => step("bench: memory", memory::WHAT, || memory::measure(&bench)),
             (Group::Hsm, _) => {
                 step("bench: HSM", hsm::price::WHAT, || hsm::price::measure(workspace, length))

@@ -22,6 +22,16 @@ pub enum Origin {
     },
 }
 
+impl Origin {
+    /// The artefact's digest; `None` for the configuration's policy.
+    pub fn artefact(&self) -> Option<&str> {
+        match self {
+            Origin::Configuration => None,
+            Origin::Activation { artefact, .. } => Some(artefact),
+        }
+    }
+}
+
 /// A policy that decides, and what watches it.
 pub struct Active {
     /// What decides.

@@ -1,7 +1,6 @@
 //! The life of policies in a running host: staged, tried in the shadow, activated, and taken back.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,17 +9,21 @@ use tokio::sync::mpsc;
 
 use super::probation::Probation;
 use super::registry::{Cause, Registry, RegistryError, State};
-use super::unusable::unusable;
 use super::{
     Active, ArtefactError, AutomaticRollback, ComponentPolicy, Failed, LoadError, Loader, Origin, PolicySlot,
     Shadow, SignatureError, Source, TrustedKeys,
 };
 
+mod automatic;
 mod check;
+mod shadowing;
 mod stage;
 mod standing;
+mod start;
 mod warm;
 
+pub use automatic::keep_rolling_back;
+use automatic::mark_failed;
 pub use check::{COMMAND as CHECKER, Checked, CheckerError, run_checker};
 pub use stage::StageReport;
 pub use standing::{KeyStoreStanding, Standing, Watched};
@@ -89,11 +92,14 @@ pub enum LifeError {
 pub struct Configured {
     /// The key store's name.
     pub key_store: String,
-    /// `[key_store.policy]`, read: the component and the document. `None` where there is none, an error where it can't be read.
-    pub policy: Option<Result<(Vec<u8>, Vec<Source>), String>>,
+    /// Reads what `[key_store.policy]` names; `None` where there is none.
+    pub policy: Option<Read>,
     /// Bytes of decisions that are kept.
     pub cache_bytes: usize,
 }
+
+/// Gives a component and its document, or why they can't be read.
+pub type Read = Box<dyn Fn() -> Result<(Vec<u8>, Vec<Source>), String> + Send + Sync>;
 
 /// What the host is told about staging.
 pub struct Settings {
@@ -147,44 +153,6 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// Loads what is in force for each key store. What can't be loaded refuses; nothing here fails.
-    pub async fn start(
-        folder: &Path,
-        configured: Vec<Configured>,
-        loader: Loader,
-        settings: Settings,
-    ) -> (Arc<Lifecycle>, mpsc::UnboundedReceiver<Failed>) {
-        let opened = Registry::open(folder);
-        let why = opened.as_ref().err().map(ToString::to_string);
-        let state = opened.as_ref().map(|registry| registry.state().clone()).unwrap_or_default();
-        let mut places = BTreeMap::new();
-        for configured in configured {
-            let name = configured.key_store.clone();
-            let active = match (&why, &opened) {
-                // Which policy is in force can't be known, so none is.
-                (Some(why), _) => Some(unusable(Origin::Configuration, why.clone())),
-                (None, Ok(registry)) => first(registry, &configured, &loader).await,
-                (None, Err(_)) => None,
-            };
-            tell(&name, active.as_ref());
-            places.insert(name, Place { configured, slot: Arc::new(PolicySlot::new(active)) });
-        }
-        let (failed, failing) = mpsc::unbounded_channel();
-        let registry = opened.unwrap_or_else(|_| Registry::unreadable(folder));
-        let lifecycle = Arc::new(Lifecycle {
-            places,
-            loader,
-            settings,
-            registry: tokio::sync::Mutex::new(registry),
-            checking: tokio::sync::Mutex::default(),
-            warm: Mutex::default(),
-            failed,
-            record: Mutex::default(),
-        });
-        lifecycle.resume_shadows(&state).await;
-        (lifecycle, failing)
-    }
-
     /// The place of a key store's policy.
     pub fn slot(&self, key_store: &str) -> Option<Arc<PolicySlot>> {
         self.places.get(key_store).map(|place| place.slot.clone())
@@ -209,22 +177,10 @@ impl Lifecycle {
         let state = self.registry.lock().await.state().clone();
         let mut wanted = Vec::new();
         for name in key_stores {
-            wanted.push((name.clone(), target(&state, &name, to)?));
+            let target = self.target(&state, &name, to)?;
+            wanted.push((name, target));
         }
         self.put_in_force(wanted, by, Cause::Rollback, None).await
-    }
-
-    /// Goes back because of too many failing decisions, if what failed is still in force.
-    pub async fn roll_back_failed(&self, failed: &Failed) -> Result<Option<Activated>, LifeError> {
-        let state = self.registry.lock().await.state().clone();
-        if state.active(&failed.key_store).is_none_or(|active| active.number != failed.activation) {
-            return Ok(None);
-        }
-        let name = &failed.key_store;
-        let before = state.before(name).ok_or_else(|| LifeError::NothingBefore(name.clone()))?;
-        self.put_in_force(vec![(name.clone(), before)], "holdfast", Cause::AutomaticRollback, Some(failed))
-            .await
-            .map(Some)
     }
 
     /// Loads, records, writes, and swaps, in this order: what fails before the swap changes nothing.
@@ -319,58 +275,29 @@ impl Lifecycle {
         }
     }
 
-    /// Lets a staged artefact decide beside the active policy, or none.
-    pub async fn shadow(&self, artefact: Option<&str>, of: &Selection) -> Result<Vec<String>, LifeError> {
-        let key_stores = self.select(of)?;
-        let digest = match artefact {
-            Some(artefact) => Some(self.staged(artefact).await?),
-            None => None,
-        };
-        let mut shadows = Vec::new();
-        for name in &key_stores {
-            let shadow = match &digest {
-                Some(digest) => Some(self.start_shadow(name, digest).await?),
-                None => None,
-            };
-            shadows.push((name.clone(), shadow));
-        }
-        let mut registry = self.registry.lock().await;
-        tokio::task::block_in_place(|| {
-            registry.change(|state| {
-                for name in &key_stores {
-                    state.key_stores.entry(name.clone()).or_default().shadow = digest.clone();
-                }
-            })
-        })?;
-        for (name, shadow) in shadows {
-            self.set_shadow(&name, shadow);
-        }
-        Ok(key_stores)
-    }
-
-    async fn start_shadow(&self, name: &str, digest: &str) -> Result<Arc<Shadow>, LifeError> {
-        // An instance of its own, so that it takes nothing from the active one.
-        let candidate = self.load(name, Some(digest)).await?.ok_or(LifeError::Task)?;
-        Shadow::start(name, digest, candidate).map(Arc::new).map_err(LifeError::Thread)
-    }
-
-    fn set_shadow(&self, name: &str, shadow: Option<Arc<Shadow>>) {
-        let Some(place) = self.places.get(name) else { return };
-        if let Some(active) = place.slot.get() {
-            place.slot.swap(Some(Arc::new(active.with_shadow(shadow))));
-        }
-    }
-
-    async fn resume_shadows(&self, state: &State) {
-        for name in self.places.keys() {
-            let Some(digest) = state.shadow(name) else { continue };
-            match self.start_shadow(name, digest).await {
-                Ok(shadow) => self.set_shadow(name, Some(shadow)),
-                Err(error) => {
-                    tracing::warn!(key_store = name, artefact = digest, %error, "the shadow policy can't be loaded");
-                }
+    /// What a rollback of a key store leads to.
+    fn target(&self, state: &State, name: &str, to: Option<u64>) -> Result<Option<String>, LifeError> {
+        match to {
+            None => self.before(state, name),
+            Some(0) => Ok(None),
+            Some(number) => {
+                let known = state.key_stores.get(name);
+                let found = known.and_then(|known| known.activations.iter().find(|a| a.number == number));
+                let missing = || {
+                    LifeError::NotStaged(format!(
+                        "key store {name} has no activation {number}; `holdfast policy history` lists them"
+                    ))
+                };
+                found.map(|activation| activation.artefact.clone()).ok_or_else(missing)
             }
         }
+    }
+
+    /// The last policy that didn't fail. Where none is configured, that isn't what one goes back to without saying so.
+    fn before(&self, state: &State, name: &str) -> Result<Option<String>, LifeError> {
+        let configured = self.places.get(name).is_some_and(|place| place.configured.policy.is_some());
+        let before = state.before(name).filter(|before| before.is_some() || configured);
+        before.ok_or_else(|| LifeError::NothingBefore(name.to_owned()))
     }
 
     /// The names that are meant, all of them known.
@@ -388,7 +315,8 @@ impl Lifecycle {
                     "there is no key store {name:?}; there are: {}",
                     all().join(", ")
                 ))),
-                None => Ok(names.clone()),
+                // Each once.
+                None => Ok(names.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect()),
             },
         }
     }
@@ -445,8 +373,8 @@ impl Lifecycle {
                 (artefact.component, artefact.document)
             }
             None => match &place.configured.policy {
-                Some(Ok((component, document))) => (component.clone(), document.clone()),
-                Some(Err(why)) => return Err(LifeError::Refused(why.clone())),
+                // As it is now, which is what a restart would find too.
+                Some(read) => tokio::task::block_in_place(read).map_err(LifeError::Refused)?,
                 None => return Ok(None),
             },
         };
@@ -485,111 +413,8 @@ pub struct Activated {
     pub milliseconds: f64,
 }
 
-/// What is in force when the host starts.
-async fn first(registry: &Registry, configured: &Configured, loader: &Loader) -> Option<Active> {
-    let activation = registry.state().active(&configured.key_store);
-    let artefact = activation.and_then(|activation| Some((activation.number, activation.artefact.clone()?)));
-    let (origin, source) = match artefact {
-        Some((number, digest)) => {
-            let read = registry.read(&digest).map_err(|error| error.to_string());
-            let source = read.map(|artefact| (artefact.component, artefact.document));
-            (Origin::Activation { number, artefact: digest }, source)
-        }
-        None => match &configured.policy {
-            Some(policy) => (Origin::Configuration, policy.clone()),
-            None => return None,
-        },
-    };
-    let loaded = match source {
-        Ok((component, document)) => {
-            let loaded = loader.load(&component, &document, configured.cache_bytes).await;
-            loaded.map_err(|error| error.to_string())
-        }
-        Err(why) => Err(why),
-    };
-    Some(match loaded {
-        Ok(policy) => Active::new(Arc::new(policy), origin),
-        Err(why) => unusable(origin, why),
-    })
-}
-
-fn tell(key_store: &str, active: Option<&Active>) {
-    let Some(active) = active else {
-        tracing::warn!(key_store, "no policy is configured: every operation with a key is refused");
-        return;
-    };
-    if let Some(why) = &active.unusable {
-        tracing::error!(
-            key_store,
-            why,
-            "the policy of this key store can't be loaded, so every operation with its keys is refused"
-        );
-        return;
-    }
-    let (identity, origin) = (active.policy.identity(), &active.origin);
-    tracing::info!(
-        key_store,
-        engine = identity.engine,
-        revision = identity.revision,
-        rules = identity.rules.len(),
-        ?origin,
-        "policy loaded"
-    );
-}
-
-/// What a rollback of a key store leads to.
-fn target(state: &State, name: &str, to: Option<u64>) -> Result<Option<String>, LifeError> {
-    match to {
-        None => state.before(name).ok_or_else(|| LifeError::NothingBefore(name.to_owned())),
-        Some(0) => Ok(None),
-        Some(number) => {
-            let found = state
-                .key_stores
-                .get(name)
-                .and_then(|known| known.activations.iter().find(|activation| activation.number == number));
-            let missing = || {
-                LifeError::NotStaged(format!(
-                    "key store {name} has no activation {number}; `holdfast policy history` lists them"
-                ))
-            };
-            found.map(|activation| activation.artefact.clone()).ok_or_else(missing)
-        }
-    }
-}
-
-fn mark_failed(state: &mut State, failed: &Failed) {
-    let activations = state.key_stores.get_mut(&failed.key_store).map(|known| &mut known.activations);
-    let found = activations.and_then(|all| all.iter_mut().find(|a| a.number == failed.activation));
-    if let Some(activation) = found {
-        activation.failed =
-            Some(format!("{} failing decisions within {:.1?}", failed.failures, failed.after));
-    }
-}
-
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
-}
-
-/// Takes failing policies back, as their probations tell. Never ends while the host runs.
-pub async fn keep_rolling_back(lifecycle: Arc<Lifecycle>, mut failing: mpsc::UnboundedReceiver<Failed>) {
-    while let Some(failed) = failing.recv().await {
-        let Failed { key_store, activation, failures, .. } = &failed;
-        tracing::error!(key_store, activation, failures, "the activated policy fails too often: going back");
-        match lifecycle.roll_back_failed(&failed).await {
-            Ok(Some(_)) => tracing::error!(
-                key_store,
-                activation,
-                "AUTOMATIC ROLLBACK: the policy before it is in force again; `holdfast policy history` tells more"
-            ),
-            Ok(None) => {}
-            Err(error) => tracing::error!(
-                key_store,
-                activation,
-                %error,
-                "the failing policy STAYS in force, as there is no going back; activate another one"
-            ),
-        }
-    }
 }
 
 /// For logs and reports.

@@ -216,7 +216,12 @@ pub struct Registry {
 impl Registry {
     /// Reads what is there. A folder that isn't there is empty, and is made by the first change.
     pub fn open(folder: &Path) -> Result<Registry, RegistryError> {
-        let state = if disk::is_there(folder)? { read_state(&state_path(folder))? } else { State::default() };
+        let mut state = State::default();
+        if disk::is_there(folder)? {
+            state = read_state(&state_path(folder))?;
+            // What a kill left behind.
+            disk::sweep(folder, |digest| state.staged(digest).is_some());
+        }
         Ok(Registry { folder: folder.to_owned(), state })
     }
 

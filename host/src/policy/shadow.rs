@@ -4,7 +4,7 @@
 //! one after the other; what doesn't fit into the queue is counted and left out.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use holdfast_gate::query::{Arn, Decision, Effect, Identity, Query};
@@ -102,6 +102,8 @@ pub struct Shadow {
 struct Seen {
     counts: [AtomicU64; Difference::ALL.len()],
     dropped: AtomicU64,
+    /// Nobody is interested any more.
+    ended: AtomicBool,
     groups: Mutex<(BTreeMap<Group, u64>, u64)>,
 }
 
@@ -151,6 +153,12 @@ impl Shadow {
     }
 }
 
+impl Drop for Shadow {
+    fn drop(&mut self) {
+        self.seen.ended.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Seen {
     async fn compare(
         &self,
@@ -160,6 +168,9 @@ impl Seen {
         artefact: &str,
     ) {
         while let Some((query, decided)) = waiting.recv().await {
+            if self.ended.load(Ordering::Relaxed) {
+                return;
+            }
             let candidate = candidate.decide(&query).await.ok();
             let difference = compare(decided.as_deref(), candidate.as_deref());
             if let Some(counter) = self.counts.get(difference as usize) {

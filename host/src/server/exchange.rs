@@ -187,21 +187,25 @@ impl Exchange {
         }
     }
 
-    /// For load balancers (checklist T7): 200 when at least one key store can serve and records can be written.
+    /// For load balancers (checklist T7): 200 when at least one key store can serve and records can be written. Names the
+    /// key stores whose policy can't be loaded; `holdfast policy status` tells more.
     fn ping(&self) -> Answer {
-        let can_serve = self.stores.iter().any(|store| {
+        let unusable = |store: &KeyStore| store.policy.get().is_some_and(|active| active.unusable.is_some());
+        let refusing: Vec<&str> =
+            self.stores.iter().filter(|store| unusable(store)).map(|store| store.name.as_str()).collect();
+        let can_serve = self.stores.iter().filter(|store| !unusable(store)).any(|store| {
             let fleet = store.backend.fleet();
             fleet.iter().any(|manager| manager.status != holdfast_gate::reply::HealthStatus::Unavailable)
         });
         if can_serve && self.audit.is_writable() {
-            Answer { status: 200, body: "{\"status\":\"ok\"}".into(), error: None }
-        } else {
-            let refusal = Refusal::new(
-                ErrorName::DependencyTimeout,
-                "no key manager can serve, or the audit log can't be written",
-            );
-            Answer::refusal(&refusal)
+            let body = match refusing.is_empty() {
+                true => "{\"status\":\"ok\"}".to_owned(),
+                false => serde_json::json!({"status": "degraded", "policyNotLoaded": refusing}).to_string(),
+            };
+            return Answer { status: 200, body: body.into(), error: None };
         }
+        let message = "no key manager can serve, no policy can be loaded, or the audit log can't be written";
+        Answer::refusal(&Refusal::new(ErrorName::DependencyTimeout, message))
     }
 }
 

@@ -84,6 +84,23 @@ impl Bench {
         self.address
     }
 
+    /// The audit log.
+    pub fn audit(&self) -> PathBuf {
+        self.folder.join("audit.jsonl")
+    }
+
+    /// The configuration.
+    pub fn config_text(&self) -> Result<String> {
+        let config = self.config();
+        std::fs::read_to_string(&config).map_err(file("can't read", &config))
+    }
+
+    /// Replaces the configuration.
+    pub fn put_config(&self, text: &str) -> Result<()> {
+        let config = self.config();
+        std::fs::write(&config, text).map_err(file("can't write", &config))
+    }
+
     /// The folder of compiled components.
     pub fn cache(&self) -> PathBuf {
         self.folder.join("cache")
@@ -97,7 +114,7 @@ impl Bench {
     /// Starts another build of it.
     pub fn start_program(&self, program: &Path) -> Result<Server> {
         // The records of earlier runs would only fill the disk.
-        let audit = self.folder.join("audit.jsonl");
+        let audit = self.audit();
         if audit.exists() {
             std::fs::remove_file(&audit).map_err(file("can't remove", &audit))?;
         }
@@ -168,6 +185,14 @@ impl Report {
     /// The server's CPU time a request, in us.
     pub fn cpu_us(&self) -> Result<f64> {
         self.number("/server/cpu_us_per_request")
+    }
+
+    /// Rightly signed requests that didn't get a 200.
+    pub fn refused(&self) -> Result<f64> {
+        let outcomes = self.0.pointer("/outcomes").and_then(Value::as_array);
+        let missing = || Error::Unexpected("`holdfast bench --json` has no outcomes".into());
+        let refused = outcomes.ok_or_else(missing)?.iter().filter(|outcome| outcome["status"] != 200);
+        Ok(refused.filter_map(|outcome| outcome["count"].as_f64()).sum())
     }
 
     /// A latency of rightly signed requests in us, the worst of the operations, such as `p99_us`.

@@ -78,6 +78,18 @@ pub fn forget(path: &Path) {
     }
 }
 
+/// Removes artefacts that the state doesn't name, and what was being received.
+pub fn sweep(folder: &Path, is_known: impl Fn(&str) -> bool) {
+    let Ok(entries) = fs::read_dir(artefacts(folder)) else { return };
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let extension = path.extension().unwrap_or_default();
+        if extension == "incoming" || (extension == "wasm" && !is_known(&stem)) {
+            forget(&path);
+        }
+    }
+}
+
 fn sync_folder(folder: &Path) -> Result<(), RegistryError> {
     File::open(folder).and_then(|file| file.sync_all()).map_err(|source| failed("sync", folder, source))
 }

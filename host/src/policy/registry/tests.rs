@@ -88,6 +88,21 @@ fn artefacts_in_use_stay_and_the_oldest_others_go() {
 }
 
 #[test]
+fn what_a_kill_left_behind_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("policies");
+    let mut registry = Registry::open(&folder).unwrap();
+    registry.change(|state| state.staged.push(staged("known"))).unwrap();
+    for name in ["known.wasm", "unknown.wasm", "1-1.incoming", "notes.txt"] {
+        std::fs::write(folder.join("artefacts").join(name), "content").unwrap();
+    }
+    Registry::open(&folder).unwrap();
+    let there = |name: &str| folder.join("artefacts").join(name).exists();
+    assert!(there("known.wasm") && there("notes.txt"));
+    assert!(!there("unknown.wasm") && !there("1-1.incoming"));
+}
+
+#[test]
 fn what_is_received_and_not_kept_goes() {
     let folder = tempfile::tempdir().unwrap();
     let registry = Registry::open(&folder.path().join("policies")).unwrap();

@@ -1,0 +1,178 @@
+//! Policies changed while requests flow.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::figure::{Figure, Goal};
+use super::run::Bench;
+use crate::error::{Error, Result, file};
+use crate::process;
+
+pub const WHAT: &str =
+    "1,800 encrypts a second while 100 activations alternate two Cedar policies; staging a new document";
+
+const LOAD: [&str; 8] =
+    ["--rate", "1800", "--connections", "16", "--principals", "100", "--mix", "encrypt=1,decrypt=1"];
+/// A policy of one run.
+struct Staged {
+    artefact: String,
+    rule: String,
+}
+
+/// Activations in each run.
+const ACTIVATIONS: u32 = 100;
+
+pub fn measure(bench: &Bench) -> Result<Vec<Figure>> {
+    let folder = bench.config().with_file_name("");
+    // The path of a socket is short, and the target folder's may be long.
+    let socket = std::env::temp_dir().join(format!("holdfast-bench-{}.sock", std::process::id()));
+    let before = bench.config_text()?;
+    let own = before.replace("socket = \"admin.sock\"", &format!("socket = {socket:?}"));
+    bench.put_config(&format!("{own}\n[policies]\nallow_unsigned = true\n"))?;
+    let figures = changes(bench, &folder, &socket);
+    bench.put_config(&before)?;
+    figures
+}
+
+fn changes(bench: &Bench, folder: &Path, socket: &Path) -> Result<Vec<Figure>> {
+    let server = bench.start()?;
+    let (mut staging, mut taken) = (Vec::new(), Vec::new());
+    let (mut failed, mut others, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
+    for run in 0..bench.length.runs {
+        let mut policies = Vec::new();
+        for name in ["one", "two"] {
+            let rule = format!("{name}-{run}-{}", std::process::id());
+            let path = pack(folder, &rule)?;
+            let mut stage = Command::new(&bench.program);
+            stage.args(["policy", "stage", "--json", "--socket"]).arg(socket).arg(&path);
+            let begun = Instant::now();
+            let staged: Value = parse(&process::capture(&mut stage)?)?;
+            staging.push(begun.elapsed().as_secs_f64());
+            let artefact = staged["staged"]["staged"]["artefact"].as_str().unwrap_or_default().to_owned();
+            policies.push(Staged { artefact, rule });
+        }
+        let mut stream = UnixStream::connect(socket).map_err(file("can't connect to", socket))?;
+        activate(&mut stream, &policies[0].artefact)?;
+        let quiet = bench.load(&server, &LOAD)?.latency("p99_us")?;
+        let begun = audit_length(bench)?;
+        let seconds = bench.length.seconds;
+        let (busy, activated) = std::thread::scope(|scope| {
+            let activating = scope.spawn(|| alternate(&mut stream, &policies, seconds));
+            let busy = bench.load(&server, &LOAD);
+            (busy, activating.join())
+        });
+        let busy = busy?;
+        let died = |_| Error::Unexpected("the thread that activates died".into());
+        taken.extend(activated.map_err(died)??);
+        failed.push(busy.refused()? + busy.number("/unsent")?);
+        ratio.push(busy.latency("p99_us")? / quiet);
+        others.push(foreign(bench, begun, &policies)? as f64);
+    }
+    server.stop()?;
+    Ok(vec![
+        Figure::new("requests failed over 100 activations", "requests", Goal::AtMost(0.0), failed),
+        Figure::new("decisions by neither policy", "decisions", Goal::AtMost(0.0), others),
+        Figure::new("p99 with activations to p99 without", "times", Goal::AtMost(1.5), ratio),
+        Figure::new("activation of a staged policy", "ms", Goal::AtMost(20.0), taken),
+        Figure::new("staging a new Cedar document", "s", Goal::AtMost(3.0), staging),
+    ])
+}
+
+/// Activates one after the other; the times of the activations in ms, from the question to the answer.
+fn alternate(stream: &mut UnixStream, policies: &[Staged], seconds: f64) -> Result<Vec<f64>> {
+    let pause = Duration::from_secs_f64(seconds * 0.9 / f64::from(ACTIVATIONS));
+    let (begun, mut times) = (Instant::now(), Vec::new());
+    for (number, staged) in (0..ACTIVATIONS).zip(policies.iter().rev().cycle()) {
+        std::thread::sleep((pause * number).saturating_sub(begun.elapsed()));
+        let asked = Instant::now();
+        activate(stream, &staged.artefact)?;
+        times.push(asked.elapsed().as_secs_f64() * 1000.0);
+    }
+    Ok(times)
+}
+
+fn activate(stream: &mut UnixStream, artefact: &str) -> Result<()> {
+    let command = json!({"activate": {"artefact": artefact, "of": "all"}});
+    let reply = call(stream, &command).map_err(file("can't talk to", "the admin socket"))?;
+    match reply.get("done") {
+        Some(_) => Ok(()),
+        None => Err(Error::Unexpected(format!("an activation was refused: {reply}"))),
+    }
+}
+
+/// One command on the admin socket (host/src/admin/protocol.rs).
+fn call(stream: &mut UnixStream, command: &Value) -> std::io::Result<Value> {
+    let request = json!({"protocol": 1, "command": command}).to_string();
+    let mut bytes = u32::try_from(request.len()).map_err(std::io::Error::other)?.to_be_bytes().to_vec();
+    bytes.extend_from_slice(request.as_bytes());
+    stream.write_all(&bytes)?;
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let mut reply = vec![0; u32::from_be_bytes(length) as usize];
+    stream.read_exact(&mut reply)?;
+    Ok(serde_json::from_slice(&reply)?)
+}
+
+/// A policy whose document no run had before, as one file (docs/policies.md).
+fn pack(folder: &Path, rule: &str) -> Result<PathBuf> {
+    let component = folder.join("components/policy-cedar.wasm");
+    let mut bytes = std::fs::read(&component).map_err(file("can't read", &component))?;
+    let manifest = format!("name = \"{rule}\"\nversion = \"1\"\n");
+    let mut rules = format!("@id(\"{rule}\") permit (principal, action, resource);\n");
+    for number in 1..20 {
+        rules += &format!(
+            "@id(\"{number}\") forbid (principal == Role::\"111122223333/None{number}\", action, resource) \
+             when {{ context has viaService && context.viaService == \"none{number}\" }};\n"
+        );
+    }
+    let mut section = vec![15];
+    section.extend_from_slice(b"holdfast-policy\x01");
+    for (kind, name, text) in [(1, "manifest", &manifest), (2, "policy.cedar", &rules)] {
+        section.push(kind);
+        for text in [name, text.as_str()] {
+            section.extend_from_slice(&(text.len() as u32).to_le_bytes());
+            section.extend_from_slice(text.as_bytes());
+        }
+    }
+    bytes.push(0);
+    let mut length = section.len();
+    while length >= 0x80 {
+        bytes.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    bytes.push(length as u8);
+    bytes.extend_from_slice(&section);
+    let path = folder.join(format!("{rule}.wasm"));
+    std::fs::write(&path, bytes).map_err(file("can't write", &path))?;
+    Ok(path)
+}
+
+fn audit_length(bench: &Bench) -> Result<usize> {
+    let path = bench.audit();
+    Ok(std::fs::metadata(&path).map_err(file("can't look at", &path))?.len() as usize)
+}
+
+/// Decisions recorded since `begun` that are by no policy of this run, or by another rule than its one.
+fn foreign(bench: &Bench, begun: usize, policies: &[Staged]) -> Result<usize> {
+    let path = bench.audit();
+    let text = std::fs::read_to_string(&path).map_err(file("can't read", &path))?;
+    let mut wrong = 0;
+    for line in text.get(begun..).unwrap_or_default().lines() {
+        let record = parse(line)?;
+        let policy = &record["policy"];
+        let fits = |staged: &Staged| {
+            policy["artefact"] == staged.artefact.as_str() && policy["rules"] == json!([staged.rule])
+        };
+        wrong += usize::from(!policy.is_null() && !policies.iter().any(fits));
+    }
+    Ok(wrong)
+}
+
+fn parse(text: &str) -> Result<Value> {
+    serde_json::from_str(text).map_err(|error| Error::Unexpected(format!("no JSON: {error}: {text}")))
+}
