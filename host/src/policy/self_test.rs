@@ -1,31 +1,25 @@
 //! Decisions that nobody asked for: they show that a policy decides under the limits of production, and warm it up.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use holdfast_gate::query::{Operation, Query};
 
 use super::load::warm_up;
+use super::measure::fresh_times;
 use super::{ComponentPolicy, PolicyFailure};
 
-/// Decisions of each operation, so that a time is more than chance.
-const ROUNDS: usize = 8;
+/// Decisions, so that a time is more than chance.
+const DECISIONS: usize = 24;
 
 impl ComponentPolicy {
-    /// Decides about every operation some times, each in a fresh instance; gives the times, in order.
+    /// Decides about every operation some times, each in a fresh instance; gives the times, sorted.
     ///
     /// # Errors
     /// Where one decision fails.
     pub async fn self_test(&self) -> Result<Vec<Duration>, PolicyFailure> {
-        let mut times = Vec::new();
-        for _ in 0..ROUNDS {
-            for operation in [Operation::GetKeyMetadata, Operation::Encrypt, Operation::Decrypt] {
-                let query = Query { operation, ..warm_up() };
-                let begun = Instant::now();
-                self.evaluate(&query).await?;
-                times.push(begun.elapsed());
-            }
-        }
-        Ok(times)
+        let operations = [Operation::GetKeyMetadata, Operation::Encrypt, Operation::Decrypt];
+        let queries = operations.map(|operation| Query { operation, ..warm_up() });
+        fresh_times(self, &queries, DECISIONS).await
     }
 
     /// Makes the first instances, so that no request waits for that. That it fails shows when there are requests, too.
