@@ -28,6 +28,9 @@ const ANSWER: u64 = 4 * 1024 * 1024;
 /// Of its complaints.
 const COMPLAINT: u64 = 16 * 1024;
 
+/// The program that runs, also where its file has been replaced by another version's since: what that one compiles this one
+/// couldn't load.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 /// The hidden command that it is started by.
 pub const COMMAND: &str = "policy-checker";
 
@@ -74,9 +77,8 @@ enum Verdict {
 
 /// Has the artefact in `path` checked. What is compiled is left in `cache` for this process to load.
 pub(super) async fn check(path: &Path, cache: &Path) -> Result<Checked, LifeError> {
-    let program = std::env::current_exe().map_err(CheckerError::Process)?;
     let artefact = File::open(path).map_err(CheckerError::Process)?;
-    let mut child = tokio::process::Command::new(program)
+    let mut child = tokio::process::Command::new(OWN_PROGRAM)
         .arg(COMMAND)
         .arg(cache)
         // It needs nothing of ours, and passphrases are none of its business.
