@@ -21,8 +21,8 @@ mod failure;
 mod guest;
 pub mod life;
 mod load;
-mod measure;
 mod loader;
+mod measure;
 mod probation;
 mod project;
 mod question;
@@ -33,8 +33,8 @@ mod shadow;
 mod signature;
 mod snapshot;
 mod stored;
-mod wasi;
 mod unusable;
+mod wasi;
 
 pub use active::{Active, Origin, PolicySlot};
 pub use artefact::{ARTEFACT_LIMIT, Artefact, ArtefactError, Manifest, artefact_digest};
@@ -45,15 +45,15 @@ pub use counter::Counter;
 pub use failure::PolicyFailure;
 pub use guest::{Limits, Sandbox};
 pub use load::{Load, LoadError, Problem, Source};
-pub use measure::{Cost, cached_time, costs, fresh_times};
 pub use loader::Loader;
+pub use measure::{Cost, cached_time, costs, fresh_times};
 pub use probation::{AutomaticRollback, Failed};
 pub use project::{Project, ProjectError};
 pub use question::{Question, QuestionError, parse_time};
 pub use recorded::{Recorded, RecordedDecision};
-pub use wasi::WASI_PACKAGES;
 pub use shadow::{Difference, Group, Shadow, ShadowCounts};
 pub use signature::{SIGNATURE_SUFFIX, SignatureError, TrustedKeys, signer};
+pub use wasi::WASI_PACKAGES;
 
 /// The future of a decision.
 pub type Deciding<'a> = Pin<Box<dyn Future<Output = Result<Arc<Decision>, PolicyFailure>> + Send + 'a>>;

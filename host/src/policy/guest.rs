@@ -178,7 +178,8 @@ pub(super) fn store(
     memory: usize,
     output: usize,
 ) -> Store<Bounds> {
-    let mut store = Store::new(engine, Bounds { started: Instant::now(), time, ticks: 0, memory, used: 0, wasi: None });
+    let mut store =
+        Store::new(engine, Bounds { started: Instant::now(), time, ticks: 0, memory, used: 0, wasi: None });
     store.limiter(|bounds| bounds);
     store.set_hostcall_fuel(output);
     // The contract has no resources; those that a component makes up for itself take the host's memory.

@@ -92,3 +92,49 @@ impl Probation {
         (failures, self.rule.failures, self.rule.within.saturating_sub(self.begun.elapsed()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_gate::query::Effect;
+
+    fn decided(errors: &[&str]) -> Result<Arc<Decision>, PolicyFailure> {
+        let errors = errors.iter().map(ToString::to_string).collect();
+        Ok(Arc::new(Decision { effect: Effect::Deny, rules: Vec::new(), errors, message: None }))
+    }
+
+    fn failed(kind: SandboxFailure) -> Result<Arc<Decision>, PolicyFailure> {
+        Err(PolicyFailure { kind, detail: String::new() })
+    }
+
+    #[test]
+    fn failing_decisions_are_told_of_once_and_honest_ones_and_busy_instances_do_not_count() {
+        let (sender, mut told) = mpsc::unbounded_channel();
+        let rule = AutomaticRollback { failures: 3, within: Duration::from_secs(600) };
+        let probation = Probation::new("demo", 7, rule, sender);
+        for _ in 0..10 {
+            probation.note(&decided(&[]));
+            probation.note(&failed(SandboxFailure::Busy));
+        }
+        probation.note(&failed(SandboxFailure::Trap));
+        probation.note(&decided(&["an error"]));
+        assert!(told.try_recv().is_err());
+        for _ in 0..5 {
+            probation.note(&failed(SandboxFailure::Time));
+        }
+        let Failed { key_store, activation, failures, .. } = told.try_recv().unwrap();
+        assert_eq!((key_store.as_str(), activation, failures), ("demo", 7, 3));
+        assert!(told.try_recv().is_err());
+        assert_eq!(probation.standing().0, 7);
+    }
+
+    #[test]
+    fn what_fails_after_the_probation_does_not_count() {
+        let (sender, mut told) = mpsc::unbounded_channel();
+        let probation =
+            Probation::new("demo", 7, AutomaticRollback { failures: 1, within: Duration::ZERO }, sender);
+        std::thread::yield_now();
+        probation.note(&failed(SandboxFailure::Trap));
+        assert!(told.try_recv().is_err());
+    }
+}

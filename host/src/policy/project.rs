@@ -93,8 +93,8 @@ impl Project {
         };
         let bytes = std::fs::read(&component)
             .map_err(|source| ProjectError::Unreadable { path: component.clone(), source })?;
-        let bytes = componentize(bytes)
-            .map_err(|reason| ProjectError::Module { path: component.clone(), reason })?;
+        let bytes =
+            componentize(bytes).map_err(|reason| ProjectError::Module { path: component.clone(), reason })?;
         let sources = |paths: &[PathBuf]| {
             paths.iter().map(|path| source(folder, path)).collect::<Result<Vec<_>, ProjectError>>()
         };

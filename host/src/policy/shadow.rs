@@ -248,3 +248,54 @@ fn yield_to_requests() {
         libc::setpriority(libc::PRIO_PROCESS, 0, 10);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decision(effect: Effect, rule: &str, errors: usize) -> Decision {
+        let errors = vec!["an error".to_owned(); errors];
+        Decision { effect, rules: vec![rule.to_owned()], errors, message: None }
+    }
+
+    #[test]
+    fn decisions_are_compared_by_what_comes_of_them() {
+        let allow = decision(Effect::Allow, "a", 0);
+        let by_other = decision(Effect::Allow, "b", 0);
+        let deny = decision(Effect::Deny, "a", 0);
+        let erring = decision(Effect::Allow, "a", 1);
+        for (active, candidate, expected) in [
+            (Some(&allow), Some(&allow), Difference::Same),
+            (Some(&allow), Some(&by_other), Difference::OtherRules),
+            (Some(&allow), Some(&deny), Difference::WouldDeny),
+            (Some(&allow), Some(&erring), Difference::WouldDeny),
+            (Some(&deny), Some(&allow), Difference::WouldAllow),
+            (Some(&erring), Some(&deny), Difference::Same),
+            (Some(&deny), None, Difference::WouldFail),
+            (None, Some(&deny), Difference::WouldDecide),
+            (None, None, Difference::Same),
+        ] {
+            assert_eq!(compare(active, candidate), expected);
+        }
+    }
+
+    #[test]
+    fn different_differences_are_told_apart_up_to_a_bound() {
+        let seen = Seen::default();
+        let group = |key: usize| Group {
+            difference: Difference::WouldDeny,
+            operation: "Encrypt".to_owned(),
+            key_id: key.to_string(),
+            principal: String::new(),
+            rules: Vec::new(),
+            candidate_rules: Vec::new(),
+        };
+        for key in 0..GROUPS + 10 {
+            seen.group(group(key));
+            seen.group(group(0));
+        }
+        let groups = seen.groups.lock().unwrap();
+        assert_eq!((groups.0.len(), groups.1), (GROUPS, 10));
+        assert_eq!(groups.0[&group(0)], (GROUPS + 10) as u64 + 1);
+    }
+}

@@ -105,7 +105,8 @@ fn stranger(imports: &[Interface], exports: &[Interface]) -> Vec<String> {
             reasons.push(format!("exports {}; this host knows {known}", export.name));
         }
     }
-    let allowed = |name: &str| CONTRACTS.iter().flat_map(|contract| contract.imports).any(|it| is_allowed(it, name));
+    let allowed =
+        |name: &str| CONTRACTS.iter().flat_map(|contract| contract.imports).any(|it| is_allowed(it, name));
     let ours = |name: &str| !name.starts_with("wasi:") && allowed(name);
     for import in imports.iter().filter(|import| !import.types_only && !ours(&import.name)) {
         reasons.push(format!("imports {}, which no component of this host has", import.name));

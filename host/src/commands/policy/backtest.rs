@@ -90,7 +90,9 @@ struct Choice {
 pub fn run(arguments: &Arguments, output: &mut Output) -> Result<(), CommandError> {
     let stdin = arguments.audit.iter().any(|path| path.as_os_str() == "-");
     if stdin && arguments.last.is_some() {
-        return Err(Usage("--last needs files: the standard input has no end to count from".to_owned()).into());
+        return Err(
+            Usage("--last needs files: the standard input has no end to count from".to_owned()).into()
+        );
     }
     let opened = Opened::read(&arguments.place.path)?;
     let policy: ComponentPolicy = block_on(opened.load(&arguments.place.path, CACHE))?;

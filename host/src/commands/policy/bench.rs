@@ -8,9 +8,7 @@ use wasmtime::component::Component;
 
 use super::opened::{Opened, Place, block_on};
 use crate::commands::{CommandError, Output};
-use crate::policy::{
-    Limits, Load, Question, Sandbox, cached_time, costs, fresh_times, read_cases,
-};
+use crate::policy::{Limits, Load, Question, Sandbox, cached_time, costs, fresh_times, read_cases};
 use crate::sandbox::Ticker;
 
 /// Bytes of cached decisions.

@@ -123,8 +123,7 @@ async fn compare(arguments: &Arguments, old: &Opened, new: &Opened) -> Result<Re
 }
 
 fn files(old: &[Source], new: &[Source]) -> Names {
-    let mut names =
-        Names::of(old.iter().map(|it| it.name.as_str()), new.iter().map(|it| it.name.as_str()));
+    let mut names = Names::of(old.iter().map(|it| it.name.as_str()), new.iter().map(|it| it.name.as_str()));
     let differs = |it: &&Source| new.iter().any(|other| other.name == it.name && other.text != it.text);
     names.changed = old.iter().filter(differs).map(|it| it.name.clone()).collect();
     names

@@ -134,7 +134,9 @@ fn query(arguments: &Arguments) -> Result<Query, CommandError> {
     };
     let Some(path) = &arguments.query else {
         if asked.operation.is_none() {
-            return Err(Usage("what is asked? Give --operation, or a query by --query FILE".to_owned()).into());
+            return Err(
+                Usage("what is asked? Give --operation, or a query by --query FILE".to_owned()).into()
+            );
         }
         return Ok(asked.query()?);
     };

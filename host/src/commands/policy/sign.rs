@@ -86,10 +86,8 @@ pub fn sign(arguments: &SignArguments, output: &mut Output) -> Result<(), Comman
         Some(path) => Zeroizing::new(read_text(path)?.lines().next().unwrap_or_default().to_owned()),
         None => Zeroizing::default(),
     };
-    let wrong = |reason: minisign::PError| SignError::Key {
-        path: arguments.key.clone(),
-        reason: reason.to_string(),
-    };
+    let wrong =
+        |reason: minisign::PError| SignError::Key { path: arguments.key.clone(), reason: reason.to_string() };
     let text = Zeroizing::new(read_text(&arguments.key)?);
     // The key keeps its own copy of the password only while it is unlocked.
     let key = SecretKeyBox::from_string(&text)
@@ -120,8 +118,7 @@ pub fn verify(arguments: &VerifyArguments, output: &mut Output) -> Result<(), Co
     Artefact::read(&bytes)?;
     let path = signature_file(&arguments.file);
     let signature = read_text(&path)?;
-    let signer =
-        keys.verify(&bytes, &signature).map_err(|source| SignError::Signature { path, source })?;
+    let signer = keys.verify(&bytes, &signature).map_err(|source| SignError::Signature { path, source })?;
     let verified = Verified { file: &arguments.file, sha256: artefact_digest(&bytes), signer };
     match arguments.json {
         true => output.json(&verified)?,
@@ -142,7 +139,9 @@ fn keys(arguments: &VerifyArguments) -> Result<TrustedKeys, CommandError> {
         };
     }
     if arguments.key.is_empty() {
-        return Err(Usage("whose signature counts? Give --key, or a configuration by --config".to_owned()).into());
+        return Err(
+            Usage("whose signature counts? Give --key, or a configuration by --config".to_owned()).into()
+        );
     }
     let text = |key: &String| match Path::new(key).is_file() {
         true => read_text(Path::new(key)),

@@ -31,7 +31,9 @@ pub struct Arguments {
 enum TestError {
     #[error("can't read {path}", path = path.display())]
     Unreadable { path: PathBuf, source: std::io::Error },
-    #[error("it has no test cases; name files of them in policy.toml, tests = [\"cases.toml\"], or by --cases")]
+    #[error(
+        "it has no test cases; name files of them in policy.toml, tests = [\"cases.toml\"], or by --cases"
+    )]
     None,
     #[error("{failed} of {all} cases failed")]
     Failed { failed: usize, all: usize },

@@ -6,7 +6,12 @@ use super::{DecisionCache, ENTRY_OVERHEAD};
 use crate::policy::PolicyMetrics;
 
 fn decision(rule: &str) -> Arc<Decision> {
-    Arc::new(Decision { effect: Effect::Allow, rules: vec![rule.to_owned()], errors: Vec::new(), message: None })
+    Arc::new(Decision {
+        effect: Effect::Allow,
+        rules: vec![rule.to_owned()],
+        errors: Vec::new(),
+        message: None,
+    })
 }
 
 fn key(number: u32) -> Vec<u8> {

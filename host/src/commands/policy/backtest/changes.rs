@@ -139,11 +139,22 @@ impl Changes {
             .iter()
             .map(|(kind, (count, example))| {
                 let Kind { change, key, principal, operation, before, after } = kind.clone();
-                Group { count: *count, change, key, principal, operation, before, after, example: example.clone() }
+                Group {
+                    count: *count,
+                    change,
+                    key,
+                    principal,
+                    operation,
+                    before,
+                    after,
+                    example: example.clone(),
+                }
             })
             .collect();
         groups.sort_by(|a, b| {
-            b.count.cmp(&a.count).then_with(|| (&a.key, &a.principal, a.change).cmp(&(&b.key, &b.principal, b.change)))
+            b.count
+                .cmp(&a.count)
+                .then_with(|| (&a.key, &a.principal, a.change).cmp(&(&b.key, &b.principal, b.change)))
         });
         groups
     }
