@@ -3,12 +3,10 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncReadExt;
-
 use super::{LifeError, milliseconds};
 use crate::policy::{
     Artefact, ComponentPolicy, LoadError, Loader, Policy, artefact_digest, read_cases, run_cases,
@@ -78,7 +76,7 @@ enum Verdict {
 /// Has the artefact in `path` checked. What is compiled is left in `cache` for this process to load.
 pub(super) async fn check(path: &Path, cache: &Path) -> Result<Checked, LifeError> {
     let artefact = File::open(path).map_err(CheckerError::Process)?;
-    let mut child = tokio::process::Command::new(OWN_PROGRAM)
+    let child = Command::new(OWN_PROGRAM)
         .arg(COMMAND)
         .arg(cache)
         // It needs nothing of ours, and passphrases are none of its business.
@@ -86,15 +84,9 @@ pub(super) async fn check(path: &Path, cache: &Path) -> Result<Checked, LifeErro
         .stdin(Stdio::from(artefact))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(CheckerError::Process)?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let listening = async {
-        let (answer, complaint) = tokio::join!(read_some(stdout, ANSWER), read_some(stderr, COMPLAINT));
-        Ok::<_, std::io::Error>((answer, complaint, child.wait().await?))
-    };
-    let Ok(heard) = tokio::time::timeout(TIME, listening).await else {
+        .spawn();
+    let mut process = Process(child.map_err(CheckerError::Process)?);
+    let Ok(heard) = tokio::time::timeout(TIME, process.ended()).await else {
         return Err(LifeError::Refused(format!("checking it took more than {} s", TIME.as_secs())));
     };
     let (answer, complaint, status) = heard.map_err(CheckerError::Process)?;
@@ -105,8 +97,45 @@ pub(super) async fn check(path: &Path, cache: &Path) -> Result<Checked, LifeErro
     }
 }
 
+/// A process that ends when nobody waits for it any more.
+struct Process(Child);
+
+impl Process {
+    /// What it said, what it complained of, and how it ended.
+    async fn ended(&mut self) -> std::io::Result<(Vec<u8>, Vec<u8>, ExitStatus)> {
+        let (stdout, stderr) = (self.0.stdout.take(), self.0.stderr.take());
+        let answer = tokio::task::spawn_blocking(move || read_some(stdout, ANSWER));
+        let complaint = tokio::task::spawn_blocking(move || read_some(stderr, COMPLAINT));
+        let (answer, complaint) = (answer.await?, complaint.await?);
+        // It has closed its output, so this isn't long.
+        loop {
+            if let Some(status) = self.0.try_wait()? {
+                return Ok((answer, complaint, status));
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It has ended already unless something went wrong; then there is nobody left to tell.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn read_some(stream: Option<impl Read>, limit: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Some(stream) = stream {
+        // What can't be read is missed when there is no verdict. What is too much ends the process, as nobody reads it.
+        let _ = stream.take(limit).read_to_end(&mut bytes);
+    }
+    bytes
+}
+
 /// What it means that the process ended without a verdict.
-fn ended(status: std::process::ExitStatus, complaint: &str) -> String {
+fn ended(status: ExitStatus, complaint: &str) -> String {
     use std::os::unix::process::ExitStatusExt;
     let last = complaint.lines().last().unwrap_or_default();
     match status.signal() {
@@ -118,15 +147,6 @@ fn ended(status: std::process::ExitStatus, complaint: &str) -> String {
         }
         _ => format!("checking it ended without a verdict ({status}) {last}"),
     }
-}
-
-async fn read_some(stream: Option<impl tokio::io::AsyncRead + Unpin>, limit: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    if let Some(stream) = stream {
-        // What can't be read is missed when there is no verdict.
-        let _ = stream.take(limit).read_to_end(&mut bytes).await;
-    }
-    bytes
 }
 
 /// The hidden command: checks the artefact on the standard input, and tells the verdict on the standard output.
