@@ -16,6 +16,15 @@ fn ask(client: &mut Client) -> (String, Reply) {
     (id, reply)
 }
 
+/// Ends the traffic, also where the test fails meanwhile.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The record of one request of its own.
 fn decided(host: &Host) -> Value {
     let (id, _) = ask(&mut host.client());
@@ -82,6 +91,7 @@ fn activations_under_traffic_fail_no_request_and_each_is_decided_by_one_of_the_t
                 replies
             })
         });
+        let ending = Stop(&stop);
         for round in 0..20 {
             let enough = asked.load(Ordering::Relaxed) + 4;
             wait_for("requests between two activations", || {
@@ -90,7 +100,7 @@ fn activations_under_traffic_fail_no_request_and_each_is_decided_by_one_of_the_t
             });
             activate(&host, if round % 2 == 0 { &two } else { &one });
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(ending);
         traffic.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
     });
     let records = host.audit_records();

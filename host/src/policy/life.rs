@@ -11,7 +11,7 @@ use super::probation::Probation;
 use super::registry::{Cause, Registry, RegistryError, State};
 use super::{
     Active, ArtefactError, AutomaticRollback, ComponentPolicy, Failed, LoadError, Loader, Origin, PolicySlot,
-    Shadow, SignatureError, Source, TrustedKeys,
+    SignatureError, Source, TrustedKeys,
 };
 
 mod automatic;

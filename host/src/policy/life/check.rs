@@ -6,12 +6,12 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
 use super::{LifeError, milliseconds};
 use crate::policy::{
     Artefact, ComponentPolicy, LoadError, Loader, Policy, artefact_digest, read_cases, run_cases,
 };
 use crate::sandbox::{CompiledCache, Ticker};
+use serde::{Deserialize, Serialize};
 
 /// For the whole check, on a machine that is busy with requests, which go first.
 const TIME: Duration = Duration::from_secs(600);
