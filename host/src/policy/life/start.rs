@@ -8,7 +8,6 @@ use tokio::sync::mpsc;
 
 use super::warm::Warm;
 use super::{Configured, Lifecycle, Place, Settings};
-use crate::policy::Policy as _;
 use crate::policy::registry::Registry;
 use crate::policy::unusable::unusable;
 use crate::policy::{Active, ComponentPolicy, Failed, Loader, Origin, PolicySlot};
