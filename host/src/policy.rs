@@ -46,7 +46,7 @@ pub use failure::PolicyFailure;
 pub use guest::{Limits, Sandbox};
 pub use load::{Load, LoadError, Problem, Source};
 pub use loader::Loader;
-pub use measure::{Cost, cached_time, costs, fresh_times};
+pub use measure::{Cost, cached_time, costs, fresh_times, warm_time};
 pub use probation::{AutomaticRollback, Failed};
 pub use project::{Project, ProjectError};
 pub use question::{Question, QuestionError, parse_time};

@@ -1,5 +1,6 @@
 //! The task `bench`: the figures of docs/performance.md, on loopback, the load generator beside the server.
 
+mod backtest;
 mod figure;
 mod forged;
 mod hsm;
@@ -7,7 +8,10 @@ mod latency;
 mod machine;
 mod memory;
 mod page;
+mod policies;
+mod policy_hostile;
 mod policy_life;
+mod project;
 mod run;
 mod sandbox_price;
 mod startup;
@@ -18,7 +22,8 @@ use crate::error::{Error, Result, file};
 use crate::report::{bold, note, step};
 use crate::workspace::{Profile, Workspace};
 use crate::{process, setup};
-use figure::Figure;
+use clap::ValueEnum as _;
+use page::Section;
 use run::Bench;
 pub use run::Length;
 
@@ -35,8 +40,14 @@ pub enum Group {
     Forged,
     /// Until the first answer.
     Startup,
+    /// What a decision of a policy costs, in each language.
+    Policies,
     /// Policies changed while requests flow.
     PolicyLife,
+    /// Requests beside those of a key store whose policy misbehaves.
+    PolicyHostile,
+    /// Recorded requests decided again.
+    Backtest,
     /// Resident memory.
     Memory,
     /// Keys in SoftHSM2: CPU a request, in threads and in a worker process.
@@ -49,13 +60,16 @@ pub enum Group {
     Many,
 }
 
-const ALL: [Group; 11] = [
+const ALL: [Group; 14] = [
     Group::Startup,
     Group::Throughput,
     Group::Latency,
     Group::SandboxPrice,
     Group::Forged,
+    Group::Policies,
     Group::PolicyLife,
+    Group::PolicyHostile,
+    Group::Backtest,
     Group::Memory,
     Group::Hsm,
     Group::HsmSlow,
@@ -64,6 +78,30 @@ const ALL: [Group; 11] = [
 ];
 
 impl Group {
+    /// As `--only` calls it.
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Group::Throughput => throughput::WHAT,
+            Group::Latency => latency::WHAT,
+            Group::SandboxPrice => sandbox_price::WHAT,
+            Group::Forged => forged::WHAT,
+            Group::Startup => startup::WHAT,
+            Group::Policies => policies::WHAT,
+            Group::PolicyLife => policy_life::WHAT,
+            Group::PolicyHostile => policy_hostile::WHAT,
+            Group::Backtest => backtest::WHAT,
+            Group::Memory => memory::WHAT,
+            Group::Hsm => hsm::price::WHAT,
+            Group::HsmSlow => hsm::slow::WHAT,
+            Group::HsmHang => hsm::hang::WHAT,
+            Group::Many => hsm::many::WHAT,
+        }
+    }
+
     fn needs_hsms(self) -> bool {
         matches!(self, Group::Hsm | Group::HsmSlow | Group::HsmHang | Group::Many)
     }
@@ -81,7 +119,7 @@ pub struct Wish {
     pub json: bool,
 }
 
-/// Measures; a whole run also writes docs/performance.md.
+/// Measures, and unless it is quick replaces the figures in docs/performance.md.
 pub fn task(workspace: &Workspace, wish: &Wish) -> Result<()> {
     setup::task(workspace, setup::Purpose::Bench)?;
     build::components(workspace, Which::Product)?;
@@ -94,41 +132,33 @@ pub fn task(workspace: &Workspace, wish: &Wish) -> Result<()> {
     let length = wish.length;
     let bench = Bench::new(workspace, length)?;
 
-    let mut figures: Vec<Figure> = Vec::new();
+    let mut sections: Vec<Section> = Vec::new();
     let mut failed = Vec::new();
     for group in &groups {
-        let measured = match (group, &native) {
-            (Group::Throughput, _) => {
-                step("bench: throughput", throughput::WHAT, || throughput::measure(&bench))
-            }
-            (Group::Latency, _) => step("bench: latency", latency::WHAT, || latency::measure(&bench)),
-            (Group::SandboxPrice, Some(native)) => {
-                step("bench: sandbox price", sandbox_price::WHAT, || sandbox_price::measure(&bench, native))
-            }
-            (Group::SandboxPrice, None) => Ok(Vec::new()),
-            (Group::Forged, _) => step("bench: forged", forged::WHAT, || forged::measure(&bench)),
-            (Group::Startup, _) => step("bench: start", startup::WHAT, || startup::measure(&bench)),
-            (Group::PolicyLife, _) => {
-                step("bench: policies", policy_life::WHAT, || policy_life::measure(&bench))
-            }
-            (Group::Memory, _) => step("bench: memory", memory::WHAT, || memory::measure(&bench)),
-            (Group::Hsm, _) => {
-                step("bench: HSM", hsm::price::WHAT, || hsm::price::measure(workspace, length))
-            }
-            (Group::HsmSlow, _) => {
-                step("bench: slow HSM", hsm::slow::WHAT, || hsm::slow::measure(workspace, length))
-            }
-            (Group::HsmHang, _) => {
-                step("bench: HSMs that hang", hsm::hang::WHAT, || hsm::hang::measure(workspace, length))
-            }
-            (Group::Many, _) => {
-                step("bench: many calls", hsm::many::WHAT, || hsm::many::measure(workspace, &bench))
-            }
-        };
+        let (name, what) = (group.name(), group.what());
+        let measured = step(&format!("bench: {name}"), what, || match group {
+            Group::Throughput => throughput::measure(&bench),
+            Group::Latency => latency::measure(&bench),
+            Group::SandboxPrice => match &native {
+                Some(native) => sandbox_price::measure(&bench, native),
+                None => Ok(Vec::new()),
+            },
+            Group::Forged => forged::measure(&bench),
+            Group::Startup => startup::measure(&bench),
+            Group::Policies => policies::measure(workspace, &bench),
+            Group::PolicyLife => policy_life::measure(&bench),
+            Group::PolicyHostile => policy_hostile::measure(workspace, length),
+            Group::Backtest => backtest::measure(&bench),
+            Group::Memory => memory::measure(&bench),
+            Group::Hsm => hsm::price::measure(workspace, length),
+            Group::HsmSlow => hsm::slow::measure(workspace, length),
+            Group::HsmHang => hsm::hang::measure(workspace, length),
+            Group::Many => hsm::many::measure(workspace, &bench),
+        });
         match measured {
-            Ok(measured) => {
-                measured.iter().for_each(|figure| note(figure.line()));
-                figures.extend(measured);
+            Ok(figures) => {
+                figures.iter().for_each(|figure| note(figure.line()));
+                sections.push(Section { name, what, figures });
             }
             // The others are measured all the same.
             Err(error) => failed.push(error),
@@ -137,17 +167,18 @@ pub fn task(workspace: &Workspace, wish: &Wish) -> Result<()> {
 
     let machine = machine::describe(workspace, &length);
     if wish.json {
-        println!("{}", page::json(&figures, &machine));
+        println!("{}", page::json(&sections, &machine));
     }
-    if wish.only.is_none() && !wish.quick {
+    if !wish.quick {
         let path = workspace.root.join("docs/performance.md");
         let present = std::fs::read_to_string(&path).unwrap_or_default();
-        std::fs::write(&path, page::page(&present, &figures, &machine))
+        let order = ALL.map(Group::name);
+        std::fs::write(&path, page::page(&present, &sections, &order, &machine))
             .map_err(file("can't write", &path))?;
         println!("{} {}", bold("written:"), path.display());
     }
-    let missed: Vec<&str> =
-        figures.iter().filter(|figure| !figure.is_reached()).map(|figure| figure.name).collect();
+    let figures = sections.iter().flat_map(|section| &section.figures);
+    let missed: Vec<&str> = figures.filter(|figure| !figure.is_reached()).map(|figure| figure.name).collect();
     // A goal that is missed is a finding and no failure of the measurement.
     if !missed.is_empty() {
         println!("not reached: {}", missed.join("; "));

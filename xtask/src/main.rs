@@ -47,9 +47,9 @@ enum Task {
         /// Only tests whose names contain this, without format and lints.
         filter: Option<String>,
     },
-    /// Measure the figures of docs/performance.md.
+    /// Measure the figures of docs/performance.md and put them there.
     Bench {
-        /// One group of figures; docs/performance.md stays as it is.
+        /// One group of figures.
         #[arg(long, value_name = "NAME", value_enum)]
         only: Option<bench::Group>,
         /// Short runs; docs/performance.md stays as it is.

@@ -68,6 +68,11 @@ impl ComponentPolicy {
         self.loaded.is_snapshot()
     }
 
+    /// What instances are made of, and what they are shown.
+    pub(super) fn parts(&self) -> (&Loaded, &Reads) {
+        (&self.loaded, &self.reads)
+    }
+
     /// Asks a fresh instance, past the cache.
     pub(super) async fn evaluate(&self, query: &Query) -> Result<Decision, PolicyFailure> {
         let closed =

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::figure::{Figure, Goal};
+use super::project;
 use super::run::Bench;
 use crate::error::{Error, Result, file};
 use crate::process;
@@ -47,7 +48,7 @@ fn changes(bench: &Bench, folder: &Path, socket: &Path) -> Result<Vec<Figure>> {
         let mut policies = Vec::new();
         for name in ["one", "two"] {
             let rule = format!("{name}-{run}-{}", std::process::id());
-            let path = pack(folder, &rule)?;
+            let path = pack(bench, folder, &rule)?;
             let mut stage = Command::new(&bench.program);
             stage.args(["policy", "stage", "--json", "--socket"]).arg(socket).arg(&path);
             let begun = Instant::now();
@@ -118,11 +119,8 @@ fn call(stream: &mut UnixStream, command: &Value) -> std::io::Result<Value> {
     Ok(serde_json::from_slice(&reply)?)
 }
 
-/// A policy whose document no run had before, as one file (docs/policies.md).
-fn pack(folder: &Path, rule: &str) -> Result<PathBuf> {
-    let component = folder.join("components/policy-cedar.wasm");
-    let mut bytes = std::fs::read(&component).map_err(file("can't read", &component))?;
-    let manifest = format!("name = \"{rule}\"\nversion = \"1\"\n");
+/// A policy whose document no run had before.
+fn pack(bench: &Bench, folder: &Path, rule: &str) -> Result<PathBuf> {
     let mut rules = format!("@id(\"{rule}\") permit (principal, action, resource);\n");
     for number in 1..20 {
         rules += &format!(
@@ -130,26 +128,7 @@ fn pack(folder: &Path, rule: &str) -> Result<PathBuf> {
              when {{ context has viaService && context.viaService == \"none{number}\" }};\n"
         );
     }
-    let mut section = vec![15];
-    section.extend_from_slice(b"holdfast-policy\x01");
-    for (kind, name, text) in [(1, "manifest", &manifest), (2, "policy.cedar", &rules)] {
-        section.push(kind);
-        for text in [name, text.as_str()] {
-            section.extend_from_slice(&(text.len() as u32).to_le_bytes());
-            section.extend_from_slice(text.as_bytes());
-        }
-    }
-    bytes.push(0);
-    let mut length = section.len();
-    while length >= 0x80 {
-        bytes.push((length & 0x7f) as u8 | 0x80);
-        length >>= 7;
-    }
-    bytes.push(length as u8);
-    bytes.extend_from_slice(&section);
-    let path = folder.join(format!("{rule}.wasm"));
-    std::fs::write(&path, bytes).map_err(file("can't write", &path))?;
-    Ok(path)
+    project::pack(bench, &project::write_rules(folder, rule, &rules, None)?)
 }
 
 fn audit_length(bench: &Bench) -> Result<usize> {

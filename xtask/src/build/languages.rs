@@ -74,7 +74,9 @@ fn stamp(folder: &Path) -> Result<String> {
     }
     files.push(folder.join("src/lib.rs"));
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    files.retain(|path| path.is_file() && ![".built", "package-lock.json", "Cargo.lock"].contains(&&*name(path)));
+    files.retain(|path| {
+        path.is_file() && ![".built", "package-lock.json", "Cargo.lock"].contains(&&*name(path))
+    });
     files.sort();
     for path in files {
         let bytes = fs::read(&path).map_err(file("can't read", &path))?;

@@ -32,12 +32,8 @@ pub fn measure(workspace: &Workspace, software: &Bench) -> Result<Vec<Figure>> {
     let mut figures = growth(software, names)?;
     let hsms = Hsms { count: 1, sessions: 16, isolation: Isolation::Process, behind: Behind::Nothing };
     let made = hsms.make(workspace, software.length)?;
-    let names = [
-        "many calls of an HSM: growth of memory",
-        "more threads",
-        "more open files",
-        "more processes",
-    ];
+    let names =
+        ["many calls of an HSM: growth of memory", "more threads", "more open files", "more processes"];
     figures.extend(growth(&made.bench, names)?);
     Ok(figures)
 }
