@@ -26,11 +26,7 @@ pub struct Length {
 impl Length {
     /// For docs/performance.md; a run is 10 seconds and 5 million calls where nothing else is asked for.
     pub fn full(seconds: Option<u32>, calls: Option<u64>) -> Self {
-        Self {
-            runs: 5,
-            seconds: seconds.map_or(10.0, f64::from),
-            many_requests: calls.unwrap_or(5_000_000),
-        }
+        Self { runs: 5, seconds: seconds.map_or(10.0, f64::from), many_requests: calls.unwrap_or(5_000_000) }
     }
 
     /// To see where one stands.
