@@ -14,7 +14,9 @@ const OTHER: &str = "arn:aws:sts::111122223333:assumed-role/Other/s";
 
 /// 3 of the app, which the example allows, 2 of another role, which it denies, and what no policy decided.
 fn log() -> String {
-    let mut text = String::from("{\"schema\":1,\"keyStore\":\"demo\",\"operation\":\"GetHealthStatus\",\"status\":200}\n");
+    let mut text = String::from(
+        "{\"schema\":1,\"keyStore\":\"demo\",\"operation\":\"GetHealthStatus\",\"status\":200}\n",
+    );
     for number in 0..3 {
         text += &record(number, "Decrypt", APP, "demo", "allow", "\"volumes\"");
     }
@@ -31,15 +33,26 @@ fn changes_are_counted_and_grouped() {
     let ran = folder.policy("backtest cedar --audit audit.jsonl --json");
     assert_eq!(ran.code, Some(4));
     let report = ran.json();
-    for (field, expected) in
-        [("decisions", 5), ("same", 3), ("now_denied", 2), ("now_allowed", 0), ("undecided", 1), ("unreadable", 1)]
-    {
+    for (field, expected) in [
+        ("decisions", 5),
+        ("same", 3),
+        ("now_denied", 2),
+        ("now_allowed", 0),
+        ("undecided", 1),
+        ("unreadable", 1),
+    ] {
         assert_eq!(report[field], expected, "{field}: {report:#}");
     }
     let group = &report["groups"][0];
     assert_eq!(
         (&group["count"], &group["change"], &group["principal"], &group["key"], &group["operation"]),
-        (&2.into(), &"allow -> deny".into(), &"111122223333/Other".into(), &"demo/demo".into(), &"Encrypt".into())
+        (
+            &2.into(),
+            &"allow -> deny".into(),
+            &"111122223333/Other".into(),
+            &"demo/demo".into(),
+            &"Encrypt".into()
+        )
     );
     assert_eq!((&group["before"], &group["after"]), (&serde_json::json!(["old"]), &serde_json::json!([])));
 }

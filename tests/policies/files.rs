@@ -10,7 +10,10 @@ fn a_new_policy_passes_its_tests_and_becomes_one_file_that_says_the_same() {
     assert_eq!((&tested["passed"], &tested["failed"]), (&8.into(), &serde_json::json!([])));
     let packed = folder.policy("pack payments --to one.wasm --json").json();
     folder.policy("pack payments --to two.wasm").done();
-    assert_eq!(std::fs::read(folder.path("one.wasm")).unwrap(), std::fs::read(folder.path("two.wasm")).unwrap());
+    assert_eq!(
+        std::fs::read(folder.path("one.wasm")).unwrap(),
+        std::fs::read(folder.path("two.wasm")).unwrap()
+    );
     let inspected = folder.policy("inspect one.wasm --json").json();
     assert_eq!(inspected["sha256"], packed["sha256"]);
     assert_eq!(inspected["manifest"]["name"], "payments");
@@ -50,7 +53,8 @@ fn a_case_that_comes_out_otherwise_is_told_and_nothing_is_packed() {
 #[test]
 fn a_signature_counts_for_its_file_and_its_key_only() {
     let folder = Folder::with("cedar");
-    let [one, other] = [0, 1].map(|_| minisign::KeyPair::generate_encrypted_keypair(Some("secret".into())).unwrap());
+    let [one, other] =
+        [0, 1].map(|_| minisign::KeyPair::generate_encrypted_keypair(Some("secret".into())).unwrap());
     folder.write("key", &one.sk.to_box(None).unwrap().into_string());
     folder.write("key.pub", &one.pk.to_box().unwrap().into_string());
     folder.write("password", "secret\n");
@@ -66,7 +70,9 @@ fn a_signature_counts_for_its_file_and_its_key_only() {
     assert!(signature.trusted_comment().unwrap().starts_with("holdfast policy small 0.1.0 sha256:"));
 
     folder.policy("verify policy.wasm --key key.pub").done();
-    folder.policy(&format!("verify policy.wasm --key {}", other.pk.to_base64())).fails(1, "which isn't trusted");
+    folder
+        .policy(&format!("verify policy.wasm --key {}", other.pk.to_base64()))
+        .fails(1, "which isn't trusted");
     let mut changed = file;
     *changed.last_mut().unwrap() ^= 1;
     std::fs::write(folder.path("policy.wasm"), changed).unwrap();
@@ -114,7 +120,8 @@ fn the_rules_in_the_documentation_are_those_that_are_tested() {
     let rules = std::fs::read_to_string(crate::program::examples().join("usual-rules/rules.cedar")).unwrap();
     let (_, section) = docs.split_once("## Templates").unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
-    let shown: Vec<&str> = section.split("```cedar\n").skip(1).filter_map(|text| text.split("```").next()).collect();
+    let shown: Vec<&str> =
+        section.split("```cedar\n").skip(1).filter_map(|text| text.split("```").next()).collect();
     assert!(shown.len() >= 6, "{} templates", shown.len());
     for rule in shown {
         assert!(rules.contains(rule.trim()), "not in rules.cedar:\n{rule}");

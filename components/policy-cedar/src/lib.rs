@@ -20,7 +20,8 @@ mod schema;
 
 pub use engine::Engine;
 pub use wit::holdfast::policy::types::{
-    Arn, Clock, Decision, DecryptCounts, Description, Effect, Facts, Identity, Operation, Problem, Query, Source,
+    Arn, Clock, Decision, DecryptCounts, Description, Effect, Facts, Identity, Operation, Problem, Query,
+    Source,
 };
 
 #[allow(missing_docs, reason = "generated; wit/policy/policy.wit has the docs")]
