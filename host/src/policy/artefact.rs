@@ -3,7 +3,7 @@
 //! The file is the component's binary with one more section after its last: a custom one named `holdfast-policy`, which
 //! no tool that reads components minds (WebAssembly core specification, 5.5.3). Its content is a byte 1 (this format) and
 //! then parts: a kind (1 manifest, 2 document, 3 tests), the length of the name and the name, the length of the content and
-//! the content; lengths are 32-bit little-endian, texts are UTF-8. The manifest comes first and is TOML.
+//! the content; lengths are 32-bit little-endian, texts are UTF-8. The manifest comes first, is called `manifest`, and is TOML.
 //!
 //! The file is named by its SHA-256. What stands before the section is the component, byte for byte.
 
@@ -21,6 +21,8 @@ pub const ARTEFACT_LIMIT: usize = 64 * 1024 * 1024;
 const SECTION_LIMIT: usize = 16 * 1024 * 1024;
 const SECTION: &str = "holdfast-policy";
 const FORMAT: u8 = 1;
+/// The name of the manifest's part.
+const MANIFEST: &str = "manifest";
 /// What every component begins with: the magic number, and the version and layer of components.
 const PREAMBLE: [u8; 8] = *b"\0asm\x0d\0\x01\0";
 const CUSTOM: u8 = 0;
@@ -132,7 +134,7 @@ impl Artefact {
         let part = |text: &str| ArtefactError::Part(text.to_owned());
         let mut parts = parts.into_iter().peekable();
         let manifest = match parts.next() {
-            Some((1, source)) => toml::from_str(&source.text)
+            Some((1, source)) if source.name == MANIFEST => toml::from_str(&source.text)
                 .map_err(|error| ArtefactError::Part(format!("its manifest: {}", error.message())))?,
             _ => return Err(part("its first part isn't a manifest")),
         };
@@ -160,7 +162,7 @@ impl Artefact {
         let mut content = vec![FORMAT];
         let text = toml::to_string(manifest)
             .map_err(|error| ArtefactError::Part(format!("the manifest: {error}")))?;
-        put_part(&mut content, 1, "manifest", &text)?;
+        put_part(&mut content, 1, MANIFEST, &text)?;
         for (kind, sources) in [(2, &self.document), (3, &self.tests)] {
             for source in sources {
                 put_part(&mut content, kind, &source.name, &source.text)?;
