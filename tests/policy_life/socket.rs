@@ -36,8 +36,15 @@ fn a_host_that_was_killed_leaves_a_socket_that_the_next_one_takes_over() {
 #[test]
 fn a_second_host_does_not_take_the_socket_of_a_running_one() {
     let host = setup().start();
-    let output =
-        Command::new(program()).arg("serve").arg("--config").arg(host.config_file()).output().unwrap();
+    // Nothing but the socket is the same.
+    let config = std::fs::read_to_string(host.config_file()).unwrap();
+    let own = |line: &str| match line.split_once(" = \"127.0.0.1:") {
+        Some((name, _)) => format!("{name} = \"127.0.0.1:0\"\n"),
+        None => format!("{line}\n"),
+    };
+    let second = host.config_file().with_file_name("second.toml");
+    std::fs::write(&second, config.lines().map(own).collect::<String>()).unwrap();
+    let output = Command::new(program()).arg("serve").arg("--config").arg(second).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let complaint = String::from_utf8(output.stderr).unwrap();
     assert!(complaint.contains("another host listens on the admin socket"), "{complaint}");

@@ -41,13 +41,15 @@ fn no_policy_with_a_bad_document_or_failing_tests_is_staged() {
     let folder = host.scratch();
     let wrong = format!("{}permit (principal, action\n", permits("one"));
     not_staged(&host, &cedar(folder, "syntax", &wrong, ""), &["policy.cedar:2:"]);
-    let failing = "[[case]]\nname = \"nobody may decrypt\"\nexpect = \"deny\"\n";
+    let failing =
+        "[[case]]\nname = \"nobody may decrypt\"\nexpect = \"deny\"\nquery = { operation = \"Decrypt\" }\n";
     let complaint = ["1 of its own tests fail", "nobody may decrypt", "expected deny", "allow"];
     not_staged(&host, &cedar(folder, "failing", &permits("one"), failing), &complaint);
     let unreadable = "[[case]]\nname = 1\n";
     not_staged(&host, &cedar(folder, "unreadable", &permits("one"), unreadable), &["tests.toml"]);
 
-    let passing = "[[case]]\nname = \"everyone may\"\nexpect = \"allow\"\n";
+    let passing =
+        "[[case]]\nname = \"everyone may\"\nexpect = \"allow\"\nquery = { operation = \"Decrypt\" }\n";
     let staged = stage(&host, &cedar(folder, "passing", &permits("one"), passing));
     assert_eq!(staged["staged"]["checked"]["tests"], 1);
     assert_eq!(staged["staged"]["checked"]["uncovered_rules"], Value::Array(Vec::new()));

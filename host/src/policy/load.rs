@@ -224,7 +224,11 @@ impl Load<'_> {
 
     fn loading_store(&self, engine: &Engine, memory: usize) -> Store<Bounds> {
         let memory = memory + ACCESS_MEMORY;
-        guest::store(engine, Run::Loading, self.limits.loading_time, memory, memory + LOADING_OUTPUT)
+        let mut store =
+            guest::store(engine, Run::Loading, self.limits.loading_time, memory, memory + LOADING_OUTPUT);
+        // An engine that counts instructions begins with none to spend; the others refuse, and have no need of any.
+        let _ = store.set_fuel(u64::MAX);
+        store
     }
 }
 

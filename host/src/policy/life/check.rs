@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::{LifeError, milliseconds};
@@ -76,16 +77,16 @@ enum Verdict {
 /// Has the artefact in `path` checked. What is compiled is left in `cache` for this process to load.
 pub(super) async fn check(path: &Path, cache: &Path) -> Result<Checked, LifeError> {
     let artefact = File::open(path).map_err(CheckerError::Process)?;
-    let child = Command::new(OWN_PROGRAM)
+    let mut command = Command::new(OWN_PROGRAM);
+    command
         .arg(COMMAND)
         .arg(cache)
         // It needs nothing of ours, and passphrases are none of its business.
         .env_clear()
         .stdin(Stdio::from(artefact))
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut process = Process(child.map_err(CheckerError::Process)?);
+        .stderr(Stdio::piped());
+    let mut process = Process::start(command).map_err(CheckerError::Process)?;
     let Ok(heard) = tokio::time::timeout(TIME, process.ended()).await else {
         return Err(LifeError::Refused(format!("checking it took more than {} s", TIME.as_secs())));
     };
@@ -98,18 +99,35 @@ pub(super) async fn check(path: &Path, cache: &Path) -> Result<Checked, LifeErro
 }
 
 /// A process that ends when nobody waits for it any more.
-struct Process(Child);
+struct Process {
+    child: Child,
+    /// Its thread ends when this is dropped.
+    _thread: mpsc::Sender<()>,
+}
 
 impl Process {
+    /// Starts it from a thread that lives as long as it does: the signal that it asked for when its parent dies comes when
+    /// the thread dies that started it (prctl(2), PR_SET_PDEATHSIG), and those of the runtime come and go.
+    fn start(mut command: Command) -> std::io::Result<Process> {
+        let ((thread, lives), (give, given)) = (mpsc::channel::<()>(), mpsc::channel());
+        std::thread::Builder::new().name("checker".into()).spawn(move || {
+            // Neither fails while the other end is there, and without it there is nothing to do.
+            let _ = give.send(command.spawn());
+            let _ = lives.recv();
+        })?;
+        let child = given.recv().map_err(std::io::Error::other)??;
+        Ok(Process { child, _thread: thread })
+    }
+
     /// What it said, what it complained of, and how it ended.
     async fn ended(&mut self) -> std::io::Result<(Vec<u8>, Vec<u8>, ExitStatus)> {
-        let (stdout, stderr) = (self.0.stdout.take(), self.0.stderr.take());
+        let (stdout, stderr) = (self.child.stdout.take(), self.child.stderr.take());
         let answer = tokio::task::spawn_blocking(move || read_some(stdout, ANSWER));
         let complaint = tokio::task::spawn_blocking(move || read_some(stderr, COMPLAINT));
         let (answer, complaint) = (answer.await?, complaint.await?);
         // It has closed its output, so this isn't long.
         loop {
-            if let Some(status) = self.0.try_wait()? {
+            if let Some(status) = self.child.try_wait()? {
                 return Ok((answer, complaint, status));
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -120,8 +138,8 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // It has ended already unless something went wrong; then there is nobody left to tell.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
