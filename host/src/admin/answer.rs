@@ -65,7 +65,7 @@ async fn answer(
 
 async fn reply(stream: &mut UnixStream, outcome: Result<Outcome, LifeError>, by: &str) -> io::Result<()> {
     let reply = match outcome {
-        Ok(outcome) => Reply::Done(Box::new(outcome)),
+        Ok(outcome) => Reply::Done(outcome),
         Err(error) => {
             tracing::warn!(%error, by, "a change of policy is refused");
             Reply::Refused(error.to_string())
@@ -115,7 +115,7 @@ async fn stage(
         tokio::select! {
             biased;
             Some(text) = tells.recv() => frame::write(stream, &Reply::Progress(text)).await?,
-            staged = &mut staging => return reply(stream, staged.map(Outcome::Staged), by).await,
+            staged = &mut staging => return reply(stream, staged.map(|report| Outcome::Staged(Box::new(report))), by).await,
         }
     }
 }

@@ -64,7 +64,7 @@ impl AdminClient {
         loop {
             match frame::read(&mut self.stream, REPLY_LIMIT).await {
                 Ok(Some(Reply::Progress(text))) => progress(&text),
-                Ok(Some(Reply::Done(outcome))) => return Ok(*outcome),
+                Ok(Some(Reply::Done(outcome))) => return Ok(outcome),
                 Ok(Some(Reply::Refused(why))) => return Err(ClientError::Refused(why)),
                 Ok(None) => {
                     let gone = || io::Error::from(io::ErrorKind::UnexpectedEof);

@@ -73,7 +73,7 @@ pub enum Reply {
     /// What goes on.
     Progress(String),
     /// It is done.
-    Done(Box<Outcome>),
+    Done(Outcome),
     /// It isn't done, and nothing has changed.
     Refused(String),
 }
@@ -83,7 +83,7 @@ pub enum Reply {
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The artefact can be activated.
-    Staged(StageReport),
+    Staged(Box<StageReport>),
     /// Of `Activate` and `Rollback`.
     Activated(Activated),
     /// The key stores that have the shadow, or none any more.

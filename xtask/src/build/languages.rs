@@ -4,7 +4,7 @@
 //! can't be got is told, and the tests of that language report themselves skipped.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -121,7 +121,7 @@ fn python(folder: &Path) -> Result<()> {
     made(&folder.join("build/policy.wasm"))
 }
 
-fn made(path: &PathBuf) -> Result<()> {
+fn made(path: &Path) -> Result<()> {
     match path.is_file() {
         true => Ok(()),
         false => Err(Error::Unexpected(format!("{} wasn't made", path.display()))),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use crate::admin::protocol::{Command, Outcome};
-use crate::admin::{AdminClient, ClientError};
+use crate::admin::AdminClient;
 use crate::cli::ConfigFile;
 use crate::commands::{CommandError, Output, Usage};
 use crate::config::Config;
@@ -221,7 +221,7 @@ fn call(host: &HostChoice, command: Command, artefact: &[u8]) -> Result<Outcome,
                     let _ = writeln!(std::io::stderr(), "{text} ...");
                 }
             });
-            Ok::<_, ClientError>(outcome.await?)
+            outcome.await
         })
         .map_err(CommandError::from)
 }

@@ -82,7 +82,7 @@ impl Lifecycle {
             let identity = active.policy.identity().clone();
             let watched = active.probation.as_ref().and_then(|probation| {
                 let (failures, limit, left) = probation.standing();
-                (!left.is_zero()).then(|| Watched { failures, limit, seconds: left.as_secs() })
+                (!left.is_zero()).then_some(Watched { failures, limit, seconds: left.as_secs() })
             });
             KeyStoreStanding {
                 decides: active.unusable.is_none(),
