@@ -33,8 +33,8 @@ pub fn measure(workspace: &Workspace, length: Length) -> Result<Vec<Figure>> {
     let component = workspace.components().join("hostile-policy.wasm");
     let text = bench.config_text()?;
     bench.put_config(&format!(
-        "{text}\n[[key_store]]\nname = \"hostile\"\nuri_path_prefix = \"/hostile\"\nrate_limit = 0\n\n\
-         [key_store.policy]\ncomponent = {component:?}\nfiles = [\"hostile.txt\"]\n"
+        "{text}\n[[key_store]]\nname = \"hostile\"\nuri_path_prefix = \"/hostile\"\nregions = [\"us-east-1\"]\nrate_limit = 0\n\n\
+         [key_store.policy]\ncomponent = {{ path = {component:?} }}\nfiles = [\"hostile.txt\"]\n"
     ))?;
     let credential = folder.join("hostile-credential.json");
     let mut create = Command::new(&bench.program);
