@@ -1,5 +1,8 @@
 //! From a folder to a signed file.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::program::Folder;
 
 #[test]
@@ -78,6 +81,21 @@ fn a_signature_counts_for_its_file_and_its_key_only() {
     std::fs::write(folder.path("policy.wasm"), changed).unwrap();
     folder.policy("verify policy.wasm --key key.pub").fails(1, "one of the two was changed");
     folder.policy("verify policy.wasm").fails(2, "whose signature counts?");
+}
+
+#[test]
+fn a_key_without_password_signs_as_minisign_itself_writes_it() {
+    let folder = Folder::with("cedar");
+    let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+    let text = pair.sk.to_box(None).unwrap().into_string();
+    let (comment, line) = text.trim_end().split_once('\n').unwrap();
+    let mut bytes = STANDARD.decode(line).unwrap();
+    // minisign leaves the checksum of such a key empty.
+    bytes[126..].fill(0);
+    folder.write("key", &format!("{comment}\n{}\n", STANDARD.encode(bytes)));
+    folder.policy("pack cedar --to policy.wasm").done();
+    folder.policy("sign policy.wasm --key key").done();
+    folder.policy(&format!("verify policy.wasm --key {}", pair.pk.to_base64())).done();
 }
 
 #[test]

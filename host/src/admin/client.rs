@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody is there.
-    #[error("no host answers on {path}: {source}; start it with `holdfast serve`", path = .path.display())]
+    #[error("no host answers on {path}; start it with `holdfast serve`", path = .path.display())]
     Unreachable {
         /// The socket.
         path: PathBuf,

@@ -256,7 +256,9 @@ impl Lifecycle {
     fn swap(&self, name: &str, artefact: Option<String>, policy: Option<Arc<ComponentPolicy>>, number: u64) {
         let Some(place) = self.places.get(name) else { return };
         let before = place.slot.get();
+        // What decides needs no trial any more.
         let shadow = before.as_ref().and_then(|active| active.shadow.clone());
+        let shadow = shadow.filter(|shadow| artefact.as_ref() != Some(&shadow.artefact));
         let active = policy.clone().map(|policy| {
             let origin = match &artefact {
                 Some(artefact) => Origin::Activation { number, artefact: artefact.clone() },

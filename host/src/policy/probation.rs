@@ -49,15 +49,20 @@ impl Probation {
         rule: AutomaticRollback,
         failed: mpsc::UnboundedSender<Failed>,
     ) -> Probation {
-        let failures = AtomicU64::new(0);
         Probation {
             key_store: key_store.to_owned(),
             activation,
             rule,
             begun: Instant::now(),
-            failures,
+            failures: AtomicU64::new(0),
             failed,
         }
+    }
+
+    /// What is left of a probation that a restart interrupted `ago` after the activation. Failures count from 0 again.
+    pub(super) fn resume(self, ago: Duration) -> Option<Probation> {
+        let within = self.rule.within.checked_sub(ago).filter(|left| !left.is_zero())?;
+        Some(Probation { rule: AutomaticRollback { within, ..self.rule }, ..self })
     }
 
     /// Counts a decision if it failed: no decision, or one with evaluation errors. That all instances were busy says nothing

@@ -156,7 +156,11 @@ impl State {
         by: &str,
         cause: Cause,
     ) -> u64 {
-        let activations = &mut self.key_stores.entry(key_store.to_owned()).or_default().activations;
+        let KeyStoreState { activations, shadow } = self.key_stores.entry(key_store.to_owned()).or_default();
+        // What decides needs no trial any more.
+        if shadow.as_deref() == artefact {
+            *shadow = None;
+        }
         let number = activations.last().map_or(0, |last| last.number) + 1;
         activations.push(Activation {
             number,

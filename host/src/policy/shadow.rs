@@ -188,7 +188,8 @@ impl Seen {
                 rules: rules(decided.as_deref()),
                 candidate_rules: rules(candidate.as_deref()),
             };
-            if difference != Difference::OtherRules {
+            // The first of its kind; how many there are is metered, and `holdfast policy status` tells it.
+            if self.group(&group) && difference != Difference::OtherRules {
                 tracing::warn!(
                     key_store,
                     artefact,
@@ -202,18 +203,23 @@ impl Seen {
                     "the shadow policy decides otherwise"
                 );
             }
-            self.group(group);
         }
     }
 
-    fn group(&self, group: Group) {
+    /// Counts a difference, and tells whether it is the first of its kind.
+    fn group(&self, group: &Group) -> bool {
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         let (known, other) = &mut *groups;
-        if known.len() < GROUPS || known.contains_key(&group) {
-            *known.entry(group).or_default() += 1;
-        } else {
-            *other += 1;
+        if let Some(count) = known.get_mut(group) {
+            *count += 1;
+            return false;
         }
+        if known.len() >= GROUPS {
+            *other += 1;
+            return false;
+        }
+        known.insert(group.clone(), 1);
+        true
     }
 }
 
@@ -291,8 +297,8 @@ mod tests {
             candidate_rules: Vec::new(),
         };
         for key in 0..GROUPS + 10 {
-            seen.group(group(key));
-            seen.group(group(0));
+            assert_eq!(seen.group(&group(key)), key < GROUPS);
+            assert!(!seen.group(&group(0)));
         }
         let groups = seen.groups.lock().unwrap();
         assert_eq!((groups.0.len(), groups.1), (GROUPS, 10));

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::admin::protocol::{Command, Outcome};
 use crate::admin::AdminClient;
+use crate::admin::protocol::{Command, Outcome};
 use crate::cli::ConfigFile;
 use crate::commands::{CommandError, Output, Usage};
 use crate::config::Config;

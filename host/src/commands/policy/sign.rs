@@ -3,6 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use blake2::digest::consts::U32;
+use blake2::{Blake2b, Digest as _};
 use minisign::SecretKeyBox;
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -89,6 +93,7 @@ pub fn sign(arguments: &SignArguments, output: &mut Output) -> Result<(), Comman
     let wrong =
         |reason: minisign::PError| SignError::Key { path: arguments.key.clone(), reason: reason.to_string() };
     let text = Zeroizing::new(read_text(&arguments.key)?);
+    let text = with_checksum(&text).unwrap_or(text);
     // The key keeps its own copy of the password only while it is unlocked.
     let key = SecretKeyBox::from_string(&text)
         .and_then(|key| key.into_secret_key(Some(password.to_string())))
@@ -102,6 +107,28 @@ pub fn sign(arguments: &SignArguments, output: &mut Output) -> Result<(), Comman
     new_file::write(&path, signature.as_bytes(), Mode::Public)?;
     output.line(format_args!("{}  signed by key {}", path.display(), signer(&signature)?))?;
     Ok(())
+}
+
+/// A key without password as minisign itself writes it (`minisign -G -W`), with the checksum that it leaves empty and the
+/// library insists on. `None` for any other key.
+fn with_checksum(text: &str) -> Option<Zeroizing<String>> {
+    // The algorithms of signature, password and checksum, two bytes each; salt and costs of the password; then the key's
+    // number, the key, and the BLAKE2b-256 of algorithm, number and key (minisign's documentation, "Secret key format").
+    const KEY: std::ops::Range<usize> = 54..126;
+    const CHECKSUM: std::ops::Range<usize> = 126..158;
+    let (comment, line) = text.trim_end().split_once('\n')?;
+    let mut bytes = Zeroizing::new(STANDARD.decode(line.trim()).ok()?);
+    if bytes.len() != CHECKSUM.end
+        || bytes.get(2..4)? != [0, 0]
+        || bytes.get(CHECKSUM)?.iter().any(|byte| *byte != 0)
+    {
+        return None;
+    }
+    let checksum =
+        Blake2b::<U32>::new().chain_update(bytes.get(..2)?).chain_update(bytes.get(KEY)?).finalize();
+    bytes.get_mut(CHECKSUM)?.copy_from_slice(&checksum);
+    let line = Zeroizing::new(STANDARD.encode(&bytes));
+    Some(Zeroizing::new(format!("{comment}\n{}\n", line.as_str())))
 }
 
 #[derive(Serialize)]

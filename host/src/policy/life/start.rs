@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::warm::Warm;
-use super::{Configured, Lifecycle, Place, Settings};
-use crate::policy::registry::Registry;
+use super::{Configured, Lifecycle, Place, Settings, now};
+use crate::policy::probation::Probation;
+use crate::policy::registry::{Registry, State};
 use crate::policy::unusable::unusable;
-use crate::policy::{Active, ComponentPolicy, Failed, Loader, Origin, PolicySlot};
+use crate::policy::{Active, AutomaticRollback, ComponentPolicy, Failed, Loader, Origin, PolicySlot};
 
 impl Lifecycle {
     /// Loads what is in force for each key store. What can't be loaded refuses; nothing here fails.
@@ -20,6 +22,7 @@ impl Lifecycle {
         loader: Loader,
         settings: Settings,
     ) -> (Arc<Lifecycle>, mpsc::UnboundedReceiver<Failed>) {
+        let (failed, failing) = mpsc::unbounded_channel();
         let opened = Registry::open(folder);
         let state = opened.as_ref().map(|registry| registry.state().clone()).unwrap_or_default();
         let (mut places, mut warm) = (BTreeMap::new(), Warm::default());
@@ -33,7 +36,9 @@ impl Lifecycle {
                     Some(First { active, loaded: None })
                 }
             };
-            let active = first.map(|First { active, loaded }| {
+            let active = first.map(|First { mut active, loaded }| {
+                let rule = settings.automatic_rollback.filter(|_| loaded.is_some());
+                active.probation = rule.and_then(|rule| probation(&state, &name, rule, &failed));
                 if let Some(policy) = loaded {
                     warm.put(&name, active.origin.artefact(), policy);
                 }
@@ -42,7 +47,6 @@ impl Lifecycle {
             tell(&name, active.as_ref());
             places.insert(name, Place { configured, slot: Arc::new(PolicySlot::new(active)) });
         }
-        let (failed, failing) = mpsc::unbounded_channel();
         let registry = opened.unwrap_or_else(|_| Registry::unreadable(folder));
         let lifecycle = Arc::new(Lifecycle {
             places,
@@ -57,6 +61,18 @@ impl Lifecycle {
         lifecycle.resume_shadows(&state).await;
         (lifecycle, failing)
     }
+}
+
+/// The probation of an activation that is not long ago.
+fn probation(
+    state: &State,
+    key_store: &str,
+    rule: AutomaticRollback,
+    failed: &mpsc::UnboundedSender<Failed>,
+) -> Option<Arc<Probation>> {
+    let activation = state.active(key_store).filter(|activation| activation.artefact.is_some())?;
+    let ago = Duration::from_secs(now().saturating_sub(activation.time));
+    Probation::new(key_store, activation.number, rule, failed.clone()).resume(ago).map(Arc::new)
 }
 
 /// What decides first, and the same where it could be loaded.
