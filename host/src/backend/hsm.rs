@@ -149,4 +149,8 @@ impl KeyBackend for HsmBackend {
 
     /// The fleet checks its HSMs by itself.
     fn check(&self) {}
+
+    fn bad_ivs(&self) -> Vec<(String, u64)> {
+        self.fleet.health().into_iter().map(|health| (health.name, health.bad_ivs)).collect()
+    }
 }
