@@ -50,15 +50,14 @@ impl Executor {
             }
             Repair::None => false,
         };
-        match (repaired, &fault) {
-            (true, _) => self.attempt(work),
-            (false, Fault::Call(error))
+        match if repaired { self.attempt(work) } else { Err(fault) } {
+            Err(Fault::Call(error))
                 if error.reaction().meaning == Meaning::Ambiguous
                     && self.was_altered(work, error.function) =>
             {
-                Err(Fault::Altered(*error))
+                Err(Fault::Altered(error))
             }
-            (false, _) => Err(fault),
+            result => result,
         }
     }
 

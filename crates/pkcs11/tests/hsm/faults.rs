@@ -84,6 +84,23 @@ fn what_cannot_be_repaired_is_told_for_what_it_is() {
 }
 
 #[test]
+fn an_altered_ciphertext_is_told_from_a_fault_after_a_repair_too() {
+    for isolation in BOTH {
+        let Some(rig) = undisturbed("repaired", isolation) else { return };
+        let mut altered = eventually(|| rig.encrypt());
+        altered.tag[0] ^= 1;
+        for code in ["CKR_SESSION_HANDLE_INVALID", "CKR_KEY_HANDLE_INVALID", "CKR_USER_NOT_LOGGED_IN"] {
+            // SoftHSM2 then says CKR_GENERAL_ERROR of the ciphertext.
+            let rule = rig.faults().fail("C_DecryptInit", code, When::Next(1));
+            let error = rig.decrypt(&altered).unwrap_err();
+            assert!(matches!(error, Error::InvalidCiphertext), "{code}: {error:?}");
+            assert_eq!(rig.faults().hits(rule), 1, "{code}");
+            rig.faults().lift(rule);
+        }
+    }
+}
+
+#[test]
 fn requests_that_come_late_take_no_hsm_out() {
     let Some(rig) = undisturbed("late", Isolation::Process) else { return };
     let _ = rig.faults().delay("C_Encrypt", Duration::from_millis(40));
