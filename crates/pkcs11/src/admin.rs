@@ -2,7 +2,6 @@
 
 use crate::catalog::{label_of, split_label};
 use crate::fault::Fault;
-use crate::fleet::ledger_path;
 use crate::ivs::Ivs;
 use crate::module::{
     GcmKey, KeyAttributes, KeyTemplate, MechanismInfo, Module, ModuleError, SessionHandle, SlotId, TokenInfo,
@@ -104,9 +103,9 @@ pub struct Console {
 
 impl Console {
     /// Finds the token and logs in, by the same rules as the proxy: a PIN that was refused isn't tried again.
-    pub fn open(hsm: &HsmSettings, state_folder: &Path) -> Result<Console, AdminError> {
+    pub fn open(hsm: &HsmSettings, pin_folder: &Path) -> Result<Console, AdminError> {
         let pin = (hsm.pin)().map_err(AdminError::Pin)?;
-        let settings = TokenSettings::of(hsm, ledger_path(state_folder, &hsm.name));
+        let settings = TokenSettings::of(hsm, pin_folder.to_owned());
         let token = Token::new(TokenSettings { create_test_key: false, ..settings })?;
         let info = token.connect(pin, false, false)?;
         let slot = token.slot()?;

@@ -41,7 +41,7 @@ pub(crate) struct Hsm {
     pub(crate) settings: HsmSettings,
     pub(crate) lane: Lane,
     transport: Transport,
-    ledger: PathBuf,
+    pin_folder: PathBuf,
     /// Whether requests go to it.
     serving: AtomicBool,
     failures: AtomicU32,
@@ -72,7 +72,7 @@ enum Transport {
 impl Hsm {
     pub(crate) fn new(
         settings: HsmSettings,
-        ledger: PathBuf,
+        pin_folder: PathBuf,
         check_interval: Duration,
         worker: WorkerCommand,
         watch: Weak<Watch>,
@@ -86,7 +86,7 @@ impl Hsm {
             name: Arc::from(settings.name.as_str()),
             lane: Lane::new(settings.queue),
             transport,
-            ledger,
+            pin_folder,
             serving: AtomicBool::new(false),
             failures: AtomicU32::new(0),
             locked: AtomicBool::new(false),
@@ -106,7 +106,7 @@ impl Hsm {
     }
 
     fn token_settings(&self) -> TokenSettings {
-        TokenSettings::of(&self.settings, self.ledger.clone())
+        TokenSettings::of(&self.settings, self.pin_folder.clone())
     }
 
     /// How many sessions are used: one of those that the token allows holds the login.

@@ -76,7 +76,7 @@ fn path(bytes: &[u8]) -> PathBuf {
 
 impl Start {
     pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let TokenSettings { module, selector, quirks, test_key, create_test_key, ledger } = &self.settings;
+        let TokenSettings { module, selector, quirks, test_key, create_test_key, pin_folder } = &self.settings;
         let (is_serial, name) = match selector {
             TokenSelector::Label(name) => (0, name),
             TokenSelector::Serial(name) => (1, name),
@@ -89,7 +89,7 @@ impl Start {
             .u8(index(&PARAMETERS, &quirks.parameters));
         out.u8(index(&TAG_PLACES, &quirks.tag)).u8(quirks.thread_safe.into());
         out.u8(test_key.is_some().into()).bytes(test_key.as_deref().unwrap_or_default().as_bytes());
-        out.u8((*create_test_key).into()).bytes(ledger.as_os_str().as_bytes());
+        out.u8((*create_test_key).into()).bytes(pin_folder.as_os_str().as_bytes());
         out.u32(self.sessions).bytes(self.pin.expose()).u8(self.proven.into());
         Zeroizing::new(out.0)
     }
@@ -110,12 +110,12 @@ impl Start {
         let has_test_key = reader.u8()? != 0;
         let test_key = Some(reader.text()?).filter(|_| has_test_key);
         let create_test_key = reader.u8()? != 0;
-        let ledger = path(reader.bytes()?);
+        let pin_folder = path(reader.bytes()?);
         let sessions = reader.u32()?;
         let pin = Secret::copy_from(reader.bytes()?);
         let proven = reader.u8()? != 0;
         reader.end()?;
-        let settings = TokenSettings { module, selector, quirks, test_key, create_test_key, ledger };
+        let settings = TokenSettings { module, selector, quirks, test_key, create_test_key, pin_folder };
         Ok(Start { settings, sessions, pin, proven })
     }
 }
@@ -245,7 +245,7 @@ mod tests {
             },
             test_key: Some("t".into()),
             create_test_key: true,
-            ledger: "/l".into(),
+            pin_folder: "/l".into(),
         };
         let pin = Secret::copy_from(b"1234");
         let start = Start { settings: settings.clone(), sessions: 3, pin, proven: true };

@@ -1,7 +1,6 @@
 //! One token in the process that has the module: found, logged in to, its keys' handles cached.
 
 use crate::fault::Fault;
-use crate::ledger::PinLedger;
 use crate::module::{KeyAttributes, KeyTemplate, Module, ObjectHandle, SessionHandle, SlotId, TokenInfo};
 use crate::quirks::Quirks;
 use crate::settings::{HsmSettings, TokenSelector};
@@ -27,19 +26,19 @@ pub struct TokenSettings {
     pub test_key: Option<String>,
     /// Whether to make it.
     pub create_test_key: bool,
-    /// Where refused PINs are kept.
-    pub ledger: PathBuf,
+    /// Where refused PINs are kept: a file for each token.
+    pub pin_folder: PathBuf,
 }
 
 impl TokenSettings {
-    pub(crate) fn of(hsm: &HsmSettings, ledger: PathBuf) -> TokenSettings {
+    pub(crate) fn of(hsm: &HsmSettings, pin_folder: PathBuf) -> TokenSettings {
         TokenSettings {
             module: hsm.module.clone(),
             selector: hsm.token.clone(),
             quirks: hsm.quirks,
             test_key: hsm.test_key.clone(),
             create_test_key: hsm.create_test_key,
-            ledger,
+            pin_folder,
         }
     }
 }
@@ -48,7 +47,6 @@ impl TokenSettings {
 pub struct Token {
     settings: TokenSettings,
     module: Arc<Module>,
-    ledger: PinLedger,
     state: RwLock<State>,
     keys: RwLock<HashMap<Arc<str>, ObjectHandle>>,
     /// One at a time connects or logs in.
@@ -72,11 +70,9 @@ impl Token {
     pub fn new(settings: TokenSettings) -> Result<Token, Fault> {
         let module = Module::load(&settings.module, settings.quirks.thread_safe)?;
         module.enlist();
-        let ledger = PinLedger::new(&settings.ledger);
         Ok(Token {
             settings,
             module,
-            ledger,
             state: RwLock::default(),
             keys: RwLock::default(),
             connecting: Mutex::new(()),
