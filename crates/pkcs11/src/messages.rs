@@ -34,7 +34,7 @@ const PARAMETERS: [GcmParameters; 3] =
 const TAG_PLACES: [TagPlace; 2] = [TagPlace::Appended, TagPlace::Apart];
 const OPERATIONS: [Operation; 3] = [Operation::Encrypt, Operation::Decrypt, Operation::List];
 /// Names of functions in errors; others become the last.
-const FUNCTIONS: [&str; 24] = [
+const FUNCTIONS: [&str; 23] = [
     "C_Initialize",
     "C_Finalize",
     "C_GetSlotList",
@@ -43,7 +43,6 @@ const FUNCTIONS: [&str; 24] = [
     "C_GetMechanismInfo",
     "C_OpenSession",
     "C_CloseSession",
-    "C_CloseAllSessions",
     "C_GetSessionInfo",
     "C_Login",
     "C_FindObjectsInit",

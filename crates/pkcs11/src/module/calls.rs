@@ -97,11 +97,6 @@ impl Module {
         call!(self, C_CloseSession(session))
     }
 
-    /// Closes all sessions with a slot's token, which also logs out.
-    pub fn close_all_sessions(&self, slot: SlotId) -> Result<(), CallError> {
-        call!(self, C_CloseAllSessions(slot))
-    }
-
     /// Logs the user in, for all sessions of this process with the token.
     pub fn login(&self, session: SessionHandle, pin: &Secret) -> Result<(), CallError> {
         let pin = pin.expose();

@@ -280,6 +280,35 @@ fn in_threads_hung_calls_are_written_off_so_many_times_and_no_more() {
 }
 
 #[test]
+fn in_threads_connecting_anew_leaves_a_hung_calls_session_alone() {
+    let Some(rig) = undisturbed("leaves", THREADS) else { return };
+    eventually(|| rig.encrypt());
+    let (faults, hung) = (rig.faults(), || rig.faults().inside(Function::C_Encrypt));
+    let logins = faults.calls(Function::C_Login);
+    let hang = faults.hang("C_Encrypt", When::Next(1));
+    while hung() == 0 {
+        let _ = rig.encrypt();
+    }
+    let gone = faults.fail("C_EncryptInit", "CKR_DEVICE_REMOVED", When::Next(1));
+    let _ = rig.encrypt();
+    assert_eq!(faults.hits(gone), 1);
+    assert!(
+        rig.until(|rig| rig.faults().calls(Function::C_Login) > logins && rig.fleet.can_serve()),
+        "{:?}",
+        rig.status()
+    );
+    eventually(|| rig.encrypt());
+    assert_eq!((hung(), faults.calls(Function::C_CloseAllSessions)), (1, 0));
+    // The call goes on with the session that it began with, and its worker closes that one too.
+    let failures = faults.failures(Function::C_Encrypt);
+    faults.lift(hang);
+    rig.until_active();
+    assert!(rig.until(|rig| hung() == 0 && rig.faults().sessions() <= 5), "{}", faults.sessions());
+    assert_eq!(faults.failures(Function::C_Encrypt), failures);
+    eventually(|| rig.encrypt());
+}
+
+#[test]
 fn a_single_call_that_hangs_takes_neither_its_session_nor_the_others() {
     for isolation in BOTH {
         let Some(rig) = Rig::with(&["single"], isolation, |_, settings| settings.hsms[0].sessions = 1) else {
