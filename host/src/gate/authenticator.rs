@@ -91,6 +91,7 @@ impl Authenticator {
         }
     }
 
+    #[cfg(not(feature = "native-pipeline"))]
     async fn run(&self, head: &[u8]) -> Result<Result<Claim, AuthenticationFault>, SandboxFailure> {
         let mut store = self.sandbox.store(State(self.sandbox.memory_limit()));
         let called = async {
@@ -120,6 +121,7 @@ impl Authenticator {
         }
     }
 
+    #[cfg(not(feature = "native-pipeline"))]
     fn failed(&self, failure: SandboxFailure) -> Refusal {
         self.failures.count(failure);
         tracing::error!(component = "sigv4", digest = self.digest, %failure, "the component failed; the request is refused");
