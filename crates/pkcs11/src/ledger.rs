@@ -358,8 +358,9 @@ mod tests {
     fn of_several_processes_one_tries() {
         let folder = tempfile::tempdir().unwrap();
         let tries = thread::scope(|scope| {
-            let tries: Vec<_> =
-                (0..4).map(|_| scope.spawn(|| enter(&PinLedger::of(&token("A"), folder.path()), "A", b"1111"))).collect();
+            let tries: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| enter(&PinLedger::of(&token("A"), folder.path()), "A", b"1111")))
+                .collect();
             tries.into_iter().map(|it| it.join().unwrap()).filter(|it| matches!(it, Standing::Try(_))).count()
         });
         assert_eq!(tries, 1);

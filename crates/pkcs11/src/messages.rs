@@ -75,7 +75,8 @@ fn path(bytes: &[u8]) -> PathBuf {
 
 impl Start {
     pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let TokenSettings { module, selector, quirks, test_key, create_test_key, pin_folder } = &self.settings;
+        let TokenSettings { module, selector, quirks, test_key, create_test_key, pin_folder } =
+            &self.settings;
         let (is_serial, name) = match selector {
             TokenSelector::Label(name) => (0, name),
             TokenSelector::Serial(name) => (1, name),

@@ -163,9 +163,9 @@ fn read(section: Section<'_>, before: &[Hsm]) -> Option<Hsm> {
     });
     section.finish();
     if let (Some(module), Some(token), Some(environment)) = (&module, &token, &environment)
-        && let Some(other) = before.iter().find(|hsm| {
-            (&hsm.module, &hsm.token, &hsm.environment) == (module, token, environment)
-        })
+        && let Some(other) = before
+            .iter()
+            .find(|hsm| (&hsm.module, &hsm.token, &hsm.environment) == (module, token, environment))
     {
         let message = format!("is the same token as {:?}'s; describe it once", other.name);
         section.problem_with(token_field(token), message);

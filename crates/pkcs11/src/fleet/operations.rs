@@ -162,8 +162,9 @@ impl Fleet {
     ) -> Result<(), Error> {
         let catalog = self.inner.catalog();
         let key = self.inner.key(&catalog, key_id)?.to_decrypt()?;
-        let version =
-            version_in(made.metadata).and_then(|number| key.version(number)).ok_or(Error::InvalidCiphertext)?;
+        let version = version_in(made.metadata)
+            .and_then(|number| key.version(number))
+            .ok_or(Error::InvalidCiphertext)?;
         if !version.decrypt {
             return Err(Error::Usage);
         }

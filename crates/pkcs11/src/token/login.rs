@@ -55,9 +55,7 @@ impl Token {
                 self.proven.store(true, Ordering::Release);
                 ledger.withdraw(&entry).map_err(failed)
             }
-            Err(error) if error.code == CKR_USER_ALREADY_LOGGED_IN => {
-                ledger.withdraw(&entry).map_err(failed)
-            }
+            Err(error) if error.code == CKR_USER_ALREADY_LOGGED_IN => ledger.withdraw(&entry).map_err(failed),
             Err(error) => {
                 match verdict(error.code) {
                     Verdict::None => ledger.withdraw(&entry).map_err(failed)?,

@@ -1,8 +1,8 @@
 //! A fleet on tokens of its own.
 
 use holdfast_pkcs11::{
-    Encrypted, Error, Fleet, FleetSettings, HsmSettings, Isolation, Status, TokenSelector,
-    WorkerCommand, wait,
+    Encrypted, Error, Fleet, FleetSettings, HsmSettings, Isolation, Status, TokenSelector, WorkerCommand,
+    wait,
 };
 use holdfast_secret::Secret;
 use holdfast_test_tokens::{Faults, Token};
