@@ -40,18 +40,19 @@ fn a_token_that_two_sections_find_has_its_wrong_pin_tried_once() {
         let Some(token) = Token::softhsm2("found-twice") else { return };
         let serial = token.serial();
         std::fs::write(token.pin_file(), "9999-9999\n").unwrap();
-        let rig = Rig::of(vec![Part::new(token)], isolation, |setup| {
-            setup.key_store("other", "/other").config(move |config, _| {
-                let hsms = config["hsm"].as_array_mut().unwrap();
-                let mut second = hsms[0].as_table().unwrap().clone();
-                second.remove("token_label");
-                second.insert("token_serial".into(), serial.into());
-                second.insert("name".into(), "by-serial".into());
-                hsms.push(second.into());
-                let other = config["key_store"][1].as_table_mut().unwrap();
-                other.insert("hsm".into(), vec!["by-serial"].into());
-            })
-        });
+        let mut rig = Rig::of(vec![Part::new(token)], isolation, |setup| setup.key_store("other", "/other"));
+        let file = rig.host.config_file();
+        let mut config: toml::Table = std::fs::read_to_string(&file).unwrap().parse().unwrap();
+        let hsms = config["hsm"].as_array_mut().unwrap();
+        let mut second = hsms[0].as_table().unwrap().clone();
+        second.remove("token_label");
+        second.insert("token_serial".into(), serial.into());
+        second.insert("name".into(), "by-serial".into());
+        hsms.push(second.into());
+        let other = config["key_store"][1].as_table_mut().unwrap();
+        other.insert("hsm".into(), vec!["by-serial"].into());
+        std::fs::write(&file, config.to_string()).unwrap();
+        rig.host.restart();
         for hsm in ["found-twice", "by-serial"] {
             wait_for("an HSM whose PIN isn't tried", || {
                 let is_told = |line: &str| line.contains(hsm) && line.contains("isn't tried again");

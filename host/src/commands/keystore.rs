@@ -10,7 +10,7 @@ use holdfast_keystore::{KeystoreFile, Seal, SystemRandom};
 use super::new_file::{self, Mode};
 use super::{CommandError, Output};
 use crate::cli::ConfigFile;
-use crate::config::{self, Config, HsmSeal, SEAL_KEY, SealSource};
+use crate::config::{Config, HsmSeal, SEAL_KEY, SealSource};
 
 /// `holdfast keystore`.
 #[derive(Debug, Args)]

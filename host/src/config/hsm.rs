@@ -161,7 +161,6 @@ fn read(section: Section<'_>, before: &[Hsm]) -> Option<Hsm> {
     let hang_time = section.get("hang_time").map_or(Some(Duration::from_secs(2)), |entry| {
         entry.parsed(|text| units::duration(text, Duration::from_millis(100)..=Duration::from_secs(600)))
     });
-    section.finish();
     if let (Some(module), Some(token), Some(environment)) = (&module, &token, &environment)
         && let Some(other) = before
             .iter()
@@ -170,6 +169,7 @@ fn read(section: Section<'_>, before: &[Hsm]) -> Option<Hsm> {
         let message = format!("is the same token as {:?}'s; describe it once", other.name);
         section.problem_with(token_field(token), message);
     }
+    section.finish();
     Some(Hsm {
         name: name?,
         module: module?,

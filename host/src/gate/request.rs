@@ -139,7 +139,8 @@ impl Expecting {
             let read = Body::read(&body, call);
             Ok(Authenticated { access_key_id, called: call.into(), body, read })
         };
-        Request { head, store, authenticated: body.map_err(Fault::Other).and_then(verified) }
+        let authenticated = body.map_err(Fault::Other).and_then(verified);
+        Request { head, store, authenticated }
     }
 }
 
