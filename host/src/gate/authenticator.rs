@@ -84,6 +84,11 @@ impl Authenticator {
         #[cfg(feature = "native-pipeline")]
         return Ok(native::claim(&head_text(head)));
         #[cfg(not(feature = "native-pipeline"))]
+        self.claim_sandboxed(head).await
+    }
+
+    #[cfg_attr(feature = "native-pipeline", expect(dead_code, reason = "the other pipeline is measured"))]
+    async fn claim_sandboxed(&self, head: &Head) -> Result<Result<Claim, AuthenticationFault>, Refusal> {
         match tokio::time::timeout(self.time, self.run(&head_text(head))).await {
             Ok(Ok(claim)) => Ok(claim),
             Ok(Err(failure)) => Err(self.failed(failure)),
@@ -91,7 +96,6 @@ impl Authenticator {
         }
     }
 
-    #[cfg(not(feature = "native-pipeline"))]
     async fn run(&self, head: &[u8]) -> Result<Result<Claim, AuthenticationFault>, SandboxFailure> {
         let mut store = self.sandbox.store(State(self.sandbox.memory_limit()));
         let called = async {
@@ -121,7 +125,6 @@ impl Authenticator {
         }
     }
 
-    #[cfg(not(feature = "native-pipeline"))]
     fn failed(&self, failure: SandboxFailure) -> Refusal {
         self.failures.count(failure);
         tracing::error!(component = "sigv4", digest = self.digest, %failure, "the component failed; the request is refused");
