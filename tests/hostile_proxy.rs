@@ -73,6 +73,29 @@ fn a_proxy_that_fails_refuses_its_own_request_only() {
     host.assert_running();
 }
 
+#[test]
+fn l1_an_authenticated_request_is_recorded_even_when_its_proxy_admits_nothing() {
+    let host = setup().start();
+    for name in ["trap", "allocate", "recurse", "drop"] {
+        let body = encrypt_body("plaintext");
+        let id = body["requestMetadata"]["kmsRequestId"].as_str().unwrap().to_owned();
+        let path = format!("/keys/hostile-{name}/encrypt");
+        let request = HandMade::new(&host, &path, body.clone()).sign();
+        reply(&host, request.bytes()).refused(500, "InternalException");
+        let record = host.wait_for_record(&id);
+        assert_eq!(record["accessKeyId"], host.credential().access_key_id.as_str(), "{name}");
+        assert_eq!((&record["operation"], &record["status"]), (&json!("Encrypt"), &json!(500)), "{name}");
+        assert_eq!(record["keyId"], format!("hostile-{name}"));
+        assert_eq!(record["requestMetadata"]["awsPrincipalArn"], body["requestMetadata"]["awsPrincipalArn"]);
+        assert_eq!((&record["policy"], &record["keyManager"]), (&Value::Null, &Value::Null), "{name}");
+    }
+    // What nobody has signed isn't recorded by itself.
+    let mut forged = HandMade::new(&host, "/keys/hostile-trap/encrypt", encrypt_body("plaintext")).sign();
+    forged.body.push(b' ');
+    reply(&host, forged.bytes()).refused(401, "AuthenticationFailedException");
+    assert_eq!(host.audit_records().iter().filter(|record| record.get("status").is_some()).count(), 4);
+}
+
 /// Whether a call at this depth is answered by `status`, and not refused for the lack of stack.
 #[track_caller]
 fn fits(host: &Host, depth: u64, request: &[u8], status: u16) -> bool {

@@ -62,6 +62,10 @@ pub trait KeyBackend: Send + Sync {
     ) -> Done<'a, Served<Zeroizing<Vec<u8>>>>;
     /// Encrypts and decrypts with a test key, now; in the background, not for a request.
     fn check(&self);
+    /// How many IVs each key manager that makes its own made wrong, by the key manager's name.
+    fn bad_ivs(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
 }
 
 /// What an encryption made.

@@ -25,7 +25,6 @@ use std::path::{Path, PathBuf};
 pub use audit::{Audit, Fsync};
 pub use components::{ComponentFile, Components, Sha256Digest};
 pub use holdfast_keystore::KeyStoreName;
-pub use hsm::pin_folder;
 pub use hsm::{Hsm, HsmKeys};
 pub use key_store::{DEFAULT_CACHE, InvalidName, KeyStore, Policy, RateLimit, Region, UriPathPrefix};
 pub use keystore::{Keystore, SEAL_KEY, SealSource};
@@ -136,10 +135,9 @@ impl Config {
         let key_stores = root.need("key_store").and_then(|entry| key_store::read_all(entry, known));
         root.finish();
         let (keystore, key_stores) = (keystore?, key_stores?);
-        let file = reader.file().to_owned();
         Some(Self {
-            keystore: keystore.with_folders(&file, &key_stores),
-            file,
+            keystore,
+            file: reader.file().to_owned(),
             server: server?,
             audit: audit?,
             metrics: match metrics {

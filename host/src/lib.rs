@@ -11,6 +11,7 @@ pub mod config;
 pub mod gate;
 pub mod log;
 pub mod metrics;
+pub mod panics;
 pub mod policy;
 pub mod proxy;
 pub mod rate;

@@ -5,6 +5,7 @@ use crate::policy::{Difference, Origin};
 use crate::sandbox::FailureCounts;
 use crate::server::Exchange;
 use holdfast_gate::ErrorName;
+use holdfast_gate::reply::HealthStatus;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -90,7 +91,27 @@ pub fn text(exchange: &Exchange) -> String {
     failures(&mut out, "sigv4", exchange.authenticator.digest(), &exchange.authenticator.failures);
     failures(&mut out, "proxy", exchange.proxy.digest(), &exchange.proxy.failures);
     policies(&mut out, &exchange.stores);
+    key_managers(&mut out, &exchange.stores);
     out
+}
+
+fn key_managers(out: &mut String, stores: &KeyStores) {
+    head(out, "holdfast_key_manager_serves", "gauge", "0 where a key manager is UNAVAILABLE.");
+    for store in stores.iter() {
+        for manager in store.backend.fleet() {
+            let id = manager.id.replace('\\', "\\\\").replace('"', "\\\"");
+            let labels = format!("keyStore=\"{}\",keyManager=\"{id}\"", store.name);
+            let serves = manager.status != HealthStatus::Unavailable;
+            line(out, "holdfast_key_manager_serves", &labels, u64::from(serves));
+        }
+    }
+    head(out, "holdfast_hsm_bad_ivs_total", "counter", "IVs that an HSM made of zeros, or twice.");
+    for store in stores.iter() {
+        for (hsm, count) in store.backend.bad_ivs() {
+            let labels = format!("keyStore=\"{}\",hsm=\"{hsm}\"", store.name);
+            line(out, "holdfast_hsm_bad_ivs_total", &labels, count);
+        }
+    }
 }
 
 fn policies(out: &mut String, stores: &KeyStores) {

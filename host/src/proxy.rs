@@ -5,6 +5,7 @@ mod native;
 
 use crate::gate::imports::{self, State, bindings};
 use crate::gate::{Request, Trace};
+use crate::panics::{Panicked, caught};
 use crate::sandbox::{
     CompiledCache, FailureCounts, LoadError, Sandbox, SandboxFailure, Size, TRIAL_TIME, Ticker, digest, trial,
 };
@@ -39,6 +40,15 @@ impl Answer {
     /// The answer that a refusal is.
     pub fn refusal(refusal: &Refusal) -> Answer {
         Answer { status: refusal.name.status(), body: refusal.to_json().into(), error: Some(refusal.name) }
+    }
+
+    /// For a request that panicked the host.
+    pub fn of_panic() -> Answer {
+        tracing::error!("a request panicked the host; it is refused");
+        Answer::refusal(&Refusal::new(
+            ErrorName::Internal,
+            "the request could not be processed; see the proxy's log",
+        ))
     }
 }
 
@@ -111,12 +121,17 @@ impl Proxy {
             let instance = self.pre.instantiate_async(&mut store).await?;
             instance.holdfast_proxy_handler().call_handle(&mut store, method, path, request).await
         };
-        let called = tokio::time::timeout_at(deadline, called).await;
+        // Caught here, so that what the gate had noted by then is recorded: the key may have been used.
+        let called = tokio::time::timeout_at(deadline, caught(called)).await;
         let memory_reached = store.data().memory_reached();
         let trace = store.into_data().trace;
         let answer = match called {
-            Ok(Ok(response)) => self.checked(response.status, response.body, &trace),
-            Ok(Err(error)) => {
+            Ok(Ok(Ok(response))) => {
+                let checked = async { self.checked(response.status, response.body, &trace) };
+                caught(checked).await.unwrap_or_else(|Panicked| Answer::of_panic())
+            }
+            Ok(Err(Panicked)) => Answer::of_panic(),
+            Ok(Ok(Err(error))) => {
                 tracing::debug!(error = format!("{error:#}"), "proxy component");
                 self.failed(SandboxFailure::of(&error, memory_reached))
             }

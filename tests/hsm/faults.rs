@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use holdfast_test_tokens::{Function, Kind, Rule, When};
+use holdfast_test_tokens::{Form, Function, IvFault, Kind, Rule, Token, When};
 use holdfast_tests::{PATIENCE, Reply, wait_for};
 use serde_json::Value;
 
-use crate::rig::{ISOLATIONS, Rig};
+use crate::rig::{ISOLATIONS, Part, Rig};
 
 /// What a health answer and a `/ping` may take on a machine that is busy with other tests; they ask no HSM.
 const AT_ONCE: Duration = Duration::from_millis(100);
@@ -154,6 +154,40 @@ fn a_token_that_is_pulled_and_put_back_serves_again() {
         };
         lasts(isolation, "pulled", pull, ENCRYPT.1);
     }
+}
+
+#[test]
+fn an_hsm_that_makes_a_bad_iv_is_out_until_a_restart_and_health_log_and_metrics_tell() {
+    let Some(token) = Token::softhsm2("bad-iv") else { return };
+    let part = Part::new(token);
+    part.faults.form(Some(Form::IvInParams));
+    let mut rig = Rig::of(vec![part], "process", |setup| {
+        setup.config(|config, _| {
+            let hsm = config["hsm"].as_array_mut().unwrap()[0].as_table_mut().unwrap();
+            hsm.insert("quirks".into(), "iv = \"parameters\"".parse::<toml::Table>().unwrap().into());
+        })
+    });
+    rig.until_active();
+    let made = rig.encrypt().ok();
+    let serves = |rig: &Rig| rig.host.metric(&["holdfast_key_manager_serves", "bad-iv"]);
+    let bad = |rig: &Rig| rig.host.metric(&["holdfast_hsm_bad_ivs_total", "bad-iv"]);
+    assert_eq!((serves(&rig), bad(&rig)), (1, 0));
+    rig.faults().iv(Some(IvFault::Zero));
+    wait_for("a bad IV", || {
+        assert_ne!(rig.encrypt().status, 200);
+        (bad(&rig) > 0).then_some(())
+    });
+    rig.faults().iv(None);
+    for _ in 0..10 {
+        rig.encrypt().refused(503, "DependencyTimeoutException");
+        rig.decrypt(&made).refused(503, "DependencyTimeoutException");
+    }
+    assert_eq!((rig.ping(), serves(&rig)), (503, 0));
+    assert_eq!(rig.health(), ["UNAVAILABLE"]);
+    assert_eq!(rig.host.log().matches("IVs can't be trusted").count(), 1, "{}", rig.host.log());
+    rig.host.restart();
+    rig.until_active();
+    rig.assert_decrypts(&made);
 }
 
 #[test]

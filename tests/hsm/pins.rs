@@ -35,6 +35,35 @@ fn a_wrong_pin_is_tried_once_whatever_restarts() {
 }
 
 #[test]
+fn a_token_that_two_sections_find_has_its_wrong_pin_tried_once() {
+    for isolation in ISOLATIONS {
+        let Some(token) = Token::softhsm2("found-twice") else { return };
+        let serial = token.serial();
+        std::fs::write(token.pin_file(), "9999-9999\n").unwrap();
+        let mut rig = Rig::of(vec![Part::new(token)], isolation, |setup| setup.key_store("other", "/other"));
+        let file = rig.host.config_file();
+        let mut config: toml::Table = std::fs::read_to_string(&file).unwrap().parse().unwrap();
+        let hsms = config["hsm"].as_array_mut().unwrap();
+        let mut second = hsms[0].as_table().unwrap().clone();
+        second.remove("token_label");
+        second.insert("token_serial".into(), serial.into());
+        second.insert("name".into(), "by-serial".into());
+        hsms.push(second.into());
+        let other = config["key_store"][1].as_table_mut().unwrap();
+        other.insert("hsm".into(), vec!["by-serial"].into());
+        std::fs::write(&file, config.to_string()).unwrap();
+        rig.host.restart();
+        for hsm in ["found-twice", "by-serial"] {
+            wait_for("an HSM whose PIN isn't tried", || {
+                let is_told = |line: &str| line.contains(hsm) && line.contains("isn't tried again");
+                rig.host.log().lines().any(is_told).then_some(())
+            });
+        }
+        assert_eq!(rig.faults().calls(Function::C_Login), 1, "{isolation}");
+    }
+}
+
+#[test]
 fn o6_a_locked_token_is_an_invalid_state() {
     let Some(token) = Token::softhsm2("locked") else { return };
     let part = Part::new(token);

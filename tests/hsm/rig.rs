@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use cryptoki::object::{Attribute, KeyType, ObjectClass};
 use holdfast_test_tokens::{Faults, Kind, Token};
 use holdfast_tests::{
     Host, Operation, Reply, Setup, decrypt_body, encrypt_body, metadata_body, unbase64, wait_for,
@@ -54,20 +53,8 @@ impl Part {
 
 /// An AES-256 key whose value follows from its label.
 pub fn import(token: &Token, label: &str, encrypt: bool, decrypt: bool) {
-    let value = label.bytes().cycle().take(32).collect();
-    let template = [
-        Attribute::Class(ObjectClass::SECRET_KEY),
-        Attribute::KeyType(KeyType::AES),
-        Attribute::Token(true),
-        Attribute::Private(true),
-        Attribute::Sensitive(true),
-        Attribute::Extractable(false),
-        Attribute::Encrypt(encrypt),
-        Attribute::Decrypt(decrypt),
-        Attribute::Label(label.as_bytes().to_vec()),
-        Attribute::Value(value),
-    ];
-    token.session().create_object(&template).unwrap();
+    let mut letters = label.bytes().cycle();
+    token.import_key(label, std::array::from_fn(|_| letters.next().unwrap_or_default()), encrypt, decrypt);
 }
 
 /// A running host and its HSMs.

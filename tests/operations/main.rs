@@ -3,6 +3,7 @@
 
 mod audit;
 mod changes;
+mod panics;
 mod process;
 mod renewal;
 mod rollback;

@@ -2,10 +2,11 @@
 
 use crate::catalog::{label_of, split_label};
 use crate::fault::Fault;
-use crate::fleet::ledger_path;
+use crate::ivs::Ivs;
 use crate::module::{
     GcmKey, KeyAttributes, KeyTemplate, MechanismInfo, Module, ModuleError, SessionHandle, SlotId, TokenInfo,
 };
+use crate::quirks::IvSource;
 use crate::request::Iv;
 use crate::rv::CallError;
 use crate::settings::HsmSettings;
@@ -102,9 +103,9 @@ pub struct Console {
 
 impl Console {
     /// Finds the token and logs in, by the same rules as the proxy: a PIN that was refused isn't tried again.
-    pub fn open(hsm: &HsmSettings, state_folder: &Path) -> Result<Console, AdminError> {
+    pub fn open(hsm: &HsmSettings, pin_folder: &Path) -> Result<Console, AdminError> {
         let pin = (hsm.pin)().map_err(AdminError::Pin)?;
-        let settings = TokenSettings::of(hsm, ledger_path(state_folder, &hsm.name));
+        let settings = TokenSettings::of(hsm, pin_folder.to_owned());
         let token = Token::new(TokenSettings { create_test_key: false, ..settings })?;
         let info = token.connect(pin, false, false)?;
         let slot = token.slot()?;
@@ -180,11 +181,15 @@ impl Console {
         let key = *key.first().ok_or_else(|| AdminError::Missing(label.to_owned()))?;
         let key = GcmKey { module: &self.module, session: self.session, key, quirks: &hsm.quirks };
         let (mut encrypt, mut decrypt) = (Duration::ZERO, Duration::ZERO);
+        let ivs = Ivs::default();
         for round in 0..rounds {
             let mut iv = Iv::random().map_err(|error| AdminError::Token(error.to_string()))?;
             let began = Instant::now();
             let sealed = key.encrypt(&mut iv, b"probe", &[0x5a; 32]).map_err(Fault::from)?;
             encrypt += began.elapsed();
+            if hsm.quirks.iv != IvSource::Host {
+                ivs.judge(&iv)?;
+            }
             let began = Instant::now();
             key.decrypt(&iv, b"probe", &sealed).map_err(Fault::from)?;
             decrypt += began.elapsed();

@@ -8,22 +8,33 @@ use crate::token::Token;
 use crate::wire;
 use cryptoki_sys::CKR_SESSION_COUNT;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use zeroize::Zeroizing;
 
 /// One worker's session.
 pub struct Executor {
     token: Arc<Token>,
     session: Option<(u64, SessionHandle)>,
+    /// Shared with the token, which closes no session whose worker is at work.
+    at_work: Arc<AtomicBool>,
 }
 
 impl Executor {
     /// A worker on `token`. The session is opened when it is needed.
     pub fn new(token: Arc<Token>) -> Executor {
-        Executor { token, session: None }
+        Executor { token, session: None, at_work: Arc::default() }
     }
 
     /// Does an operation.
     pub fn run(&mut self, work: &Work) -> Result<Answer, Fault> {
+        // Before the epoch is looked at: see `Token::disconnect`.
+        self.at_work.store(true, Ordering::Release);
+        let result = self.attempt_or_repair(work);
+        self.at_work.store(false, Ordering::Release);
+        result
+    }
+
+    fn attempt_or_repair(&mut self, work: &Work) -> Result<Answer, Fault> {
         let fault = match self.attempt(work) {
             Ok(answer) => return Ok(answer),
             Err(fault) => fault,
@@ -50,15 +61,14 @@ impl Executor {
             }
             Repair::None => false,
         };
-        match (repaired, &fault) {
-            (true, _) => self.attempt(work),
-            (false, Fault::Call(error))
+        match if repaired { self.attempt(work) } else { Err(fault) } {
+            Err(Fault::Call(error))
                 if error.reaction().meaning == Meaning::Ambiguous
                     && self.was_altered(work, error.function) =>
             {
-                Err(Fault::Altered(*error))
+                Err(Fault::Altered(error))
             }
-            (false, _) => Err(fault),
+            result => result,
         }
     }
 
@@ -128,9 +138,9 @@ impl Executor {
         match self.session {
             Some((epoch, session)) if epoch == current => Ok(session),
             _ => {
-                // Sessions of an earlier epoch ended with it.
-                self.session = None;
-                let (epoch, session) = self.token.open_session()?;
+                // One of an earlier epoch is open still where this worker was inside when the epoch ended.
+                self.close();
+                let (epoch, session) = self.token.open_session(&self.at_work)?;
                 self.session = Some((epoch, session));
                 Ok(session)
             }
@@ -139,11 +149,8 @@ impl Executor {
 
     /// Closes the session.
     pub fn close(&mut self) {
-        if let Some((epoch, session)) = self.session.take()
-            && epoch == self.token.epoch()
-        {
-            // It may be closed already.
-            let _ = self.token.module().close_session(session);
+        if let Some((epoch, session)) = self.session.take() {
+            self.token.close_session(epoch, session);
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::request::{Answer, Iv, Operation, Work};
 use crate::settings::{FleetSettings, HsmSettings};
 use crate::uses::{Uses, UsesError};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::{self, Thread};
@@ -105,10 +105,9 @@ impl Fleet {
         let watch = Arc::new(Watch::default());
         let ivs = Arc::new(Ivs::default());
         let hsm = |hsm: &HsmSettings| {
-            let ledger = ledger_path(&settings.pin_folder, &hsm.name);
             Hsm::new(
                 hsm.clone(),
-                ledger,
+                settings.pin_folder.clone(),
                 settings.check_interval,
                 settings.worker.clone(),
                 Arc::downgrade(&watch),
@@ -212,16 +211,6 @@ impl Drop for Fleet {
             reserver.unpark();
         }
     }
-}
-
-/// Where an HSM's refused PINs are kept.
-pub(crate) fn ledger_path(state_folder: &Path, name: &str) -> PathBuf {
-    let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    let name: String = name
-        .bytes()
-        .map(|byte| if safe(byte) { char::from(byte).to_string() } else { format!("%{byte:02x}") })
-        .collect();
-    state_folder.join(format!("pin-{name}"))
 }
 
 impl Inner {

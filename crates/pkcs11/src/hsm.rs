@@ -12,7 +12,7 @@ use crate::settings::{HsmSettings, Isolation, WorkerCommand};
 use crate::token::TokenSettings;
 use holdfast_secret::Secret;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ pub(crate) struct Hsm {
     pub(crate) settings: HsmSettings,
     pub(crate) lane: Lane,
     transport: Transport,
-    ledger: PathBuf,
+    pin_folder: PathBuf,
     /// Whether requests go to it.
     serving: AtomicBool,
     failures: AtomicU32,
@@ -57,6 +57,9 @@ pub(crate) struct Hsm {
     supervisor: OnceLock<Thread>,
     /// Those of all HSMs of the fleet: they have the same keys.
     ivs: Arc<Ivs>,
+    /// Why it never serves again while this process lives: a bad IV.
+    unfit: OnceLock<Fault>,
+    bad_ivs: AtomicU64,
     watch: Weak<Watch>,
     check_interval: Duration,
 }
@@ -69,7 +72,7 @@ enum Transport {
 impl Hsm {
     pub(crate) fn new(
         settings: HsmSettings,
-        ledger: PathBuf,
+        pin_folder: PathBuf,
         check_interval: Duration,
         worker: WorkerCommand,
         watch: Weak<Watch>,
@@ -83,7 +86,7 @@ impl Hsm {
             name: Arc::from(settings.name.as_str()),
             lane: Lane::new(settings.queue),
             transport,
-            ledger,
+            pin_folder,
             serving: AtomicBool::new(false),
             failures: AtomicU32::new(0),
             locked: AtomicBool::new(false),
@@ -94,6 +97,8 @@ impl Hsm {
             accepted: Mutex::new(None),
             supervisor: OnceLock::new(),
             ivs,
+            unfit: OnceLock::new(),
+            bad_ivs: AtomicU64::new(0),
             watch,
             check_interval,
             settings,
@@ -101,7 +106,7 @@ impl Hsm {
     }
 
     fn token_settings(&self) -> TokenSettings {
-        TokenSettings::of(&self.settings, self.ledger.clone())
+        TokenSettings::of(&self.settings, self.pin_folder.clone())
     }
 
     /// How many sessions are used: one of those that the token allows holds the login.
@@ -111,7 +116,7 @@ impl Hsm {
     }
 
     pub(crate) fn is_serving(&self) -> bool {
-        self.serving.load(Ordering::Acquire)
+        self.serving.load(Ordering::Acquire) && self.unfit.get().is_none()
     }
 
     pub(crate) fn is_locked(&self) -> bool {
@@ -139,12 +144,31 @@ impl Hsm {
         Ok(Pending(call))
     }
 
-    /// Looks at what an encryption made: an HSM's IVs are not taken on trust.
+    /// Looks at what an encryption made: an HSM's IVs are not taken on trust. One bad IV takes the HSM out for good.
     pub(crate) fn judge(&self, operation: Operation, answer: &Answer) -> Result<(), Fault> {
-        match self.settings.quirks.iv {
-            IvSource::Host => Ok(()),
-            _ if operation == Operation::Encrypt => self.ivs.judge(&answer.iv),
-            _ => Ok(()),
+        if self.settings.quirks.iv == IvSource::Host || operation != Operation::Encrypt {
+            return Ok(());
+        }
+        if let Err(fault) = self.ivs.judge(&answer.iv) {
+            self.bad_ivs.fetch_add(1, Ordering::Relaxed);
+            self.dismiss(&fault);
+            return Err(fault);
+        }
+        // What was under way when another IV was found to be bad is of the same generator.
+        self.unfit.get().map_or(Ok(()), |fault| Err(fault.clone()))
+    }
+
+    /// Takes the HSM out of service for as long as this process lives. A check can't tell that a generator that gave a bad IV
+    /// gives good ones again.
+    fn dismiss(&self, fault: &Fault) {
+        if self.unfit.set(fault.clone()).is_ok() {
+            self.serving.store(false, Ordering::Release);
+            self.check_soon();
+            tracing::error!(
+                hsm = self.settings.name,
+                why = %fault,
+                "the HSM's IVs can't be trusted: it serves nothing until the host is restarted"
+            );
         }
     }
 
@@ -190,7 +214,7 @@ impl Hsm {
 
     /// Takes the HSM out of service until a check succeeds.
     pub(crate) fn trip(&self, why: &str) {
-        if self.serving.swap(false, Ordering::AcqRel) {
+        if self.unfit.get().is_none() && self.serving.swap(false, Ordering::AcqRel) {
             self.check_soon();
             tracing::error!(
                 hsm = self.settings.name,
@@ -248,15 +272,15 @@ impl Hsm {
         for thread in self.lane.threads() {
             thread.unpark();
         }
-        self.end_process();
+        self.end_process(&Fault::Lost("the proxy is stopping".into()));
         if let Some(supervisor) = self.supervisor.get() {
             supervisor.unpark();
         }
     }
 
-    fn end_process(&self) {
+    fn end_process(&self, fault: &Fault) {
         if let Transport::Process(process) = &self.transport {
-            process.end(self, &Fault::Lost("the proxy is stopping".into()));
+            process.end(self, fault);
         }
     }
 
@@ -264,6 +288,10 @@ impl Hsm {
     pub(crate) fn health(&self) -> Health {
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let age = health.checked.map(|checked| checked.elapsed()).unwrap_or_default();
+        health.bad_ivs = self.bad_ivs.load(Ordering::Relaxed);
+        if let Some(fault) = self.unfit.get() {
+            health.status = Status::Unavailable(format!("{fault}; it is out until the host is restarted"));
+        }
         if health.status == Status::Active && age > 3 * self.check_interval + CONNECT_TIME {
             health.status = Status::Degraded(format!("the last check was {} s ago", age.as_secs()));
         }

@@ -2,11 +2,15 @@
 //!
 //! A PIN is entered here before it is tried and taken out when the token accepts it, so a kill in between counts as a
 //! failed try; only a host that saw the token accept this PIN before tries it again then. What is written is Argon2id of
-//! the PIN with the token's serial number, since PINs are short.
+//! the PIN with what the token says it is, since PINs are short.
+//!
+//! A ledger is a token's and not a setting's: whatever an operator calls an HSM, however it is found and whichever process
+//! logs in, a token's PIN is tried once.
 
 use crate::module::TokenInfo;
 use argon2::{Algorithm, Argon2, Params, Version};
 use holdfast_secret::Secret;
+use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -25,7 +29,7 @@ pub enum Standing {
     Unended,
 }
 
-/// The file of one HSM's refused PINs.
+/// The file of one token's refused PINs.
 #[derive(Clone, Debug)]
 pub struct PinLedger {
     path: PathBuf,
@@ -77,9 +81,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(10);
 
 impl PinLedger {
-    /// The ledger at `path`, which needn't exist.
-    pub fn new(path: impl Into<PathBuf>) -> PinLedger {
-        PinLedger { path: path.into() }
+    /// A token's ledger in `folder`, which has those of all tokens that this user logs in to. It needn't exist.
+    pub fn of(token: &TokenInfo, folder: &Path) -> PinLedger {
+        let digest = Sha256::digest(token.identity());
+        let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        // The label is for whoever looks into the folder.
+        let label: String =
+            token.label.bytes().map(|byte| if safe(byte) { char::from(byte) } else { '_' }).collect();
+        PinLedger { path: folder.join(format!("pin-{label}-{}", hex(&digest[..16]))) }
     }
 
     /// Its path.
@@ -228,7 +237,7 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 fn hash(token: &TokenInfo, pin: &Secret, salt: &[u8; SALT_LEN]) -> Result<[u8; HASH_LEN], LedgerError> {
     let failed = |error: argon2::Error| LedgerError::Hash(error.to_string());
     let params = Params::new(19 * 1024, 2, 1, Some(HASH_LEN)).map_err(failed)?;
-    let salt = [salt.as_slice(), token.serial.as_bytes()].concat();
+    let salt = [salt.as_slice(), &token.identity()].concat();
     let mut out = [0; HASH_LEN];
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     argon2.hash_password_into(pin.expose(), &salt, &mut out).map_err(failed)?;
@@ -265,21 +274,48 @@ mod tests {
     #[test]
     fn a_refused_pin_is_known_after_a_restart_and_only_for_its_token() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("pins");
-        let ledger = PinLedger::new(&path);
+        let ledger = PinLedger::of(&token("A"), folder.path());
         let Standing::Try(entry) = enter(&ledger, "A", b"1111") else { panic!("it wasn't tried") };
         ledger.refuse(&entry).unwrap();
-        let again = PinLedger::new(&path);
+        let again = PinLedger::of(&token("A"), folder.path());
         assert_eq!(enter(&again, "A", b"1111"), Standing::Refused);
         assert!(matches!(enter(&again, "A", b"2222"), Standing::Try(_)));
         assert!(matches!(enter(&again, "B", b"1111"), Standing::Try(_)));
-        assert!(!fs::read_to_string(&path).unwrap().contains("1111"));
+        assert!(!fs::read_to_string(ledger.path()).unwrap().contains("1111"));
+    }
+
+    #[test]
+    fn each_token_has_a_ledger_of_its_own_by_all_that_it_says_it_is() {
+        let folder = Path::new("/pins");
+        let info = |manufacturer: &str, model: &str, serial: &str, label: &str| TokenInfo {
+            manufacturer: manufacturer.into(),
+            model: model.into(),
+            serial: serial.into(),
+            label: label.into(),
+            ..TokenInfo::default()
+        };
+        let tokens = [
+            info("maker", "model", "1", "label"),
+            info("other", "model", "1", "label"),
+            info("maker", "other", "1", "label"),
+            info("maker", "model", "2", "label"),
+            info("maker", "model", "1", "other"),
+            info("makerm", "odel", "1", "label"),
+            info("maker", "model", "1", "../label"),
+        ];
+        let paths: Vec<_> = tokens.iter().map(|token| PinLedger::of(token, folder).path).collect();
+        for (index, path) in paths.iter().enumerate() {
+            assert!(!paths[..index].contains(path), "{path:?}");
+            assert_eq!(path.parent(), Some(folder));
+        }
+        let updated = TokenInfo { firmware: "2.0".into(), flags: 7, ..tokens[0].clone() };
+        assert_eq!(PinLedger::of(&updated, folder).path, paths[0]);
     }
 
     #[test]
     fn a_login_waits_for_another_that_is_under_way() {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = PinLedger::new(folder.path().join("pins"));
+        let ledger = PinLedger::of(&token("A"), folder.path());
         let trial = ledger.begin().unwrap();
         let Standing::Try(entry) = enter(&ledger, "A", b"2222") else { panic!("it wasn't tried") };
         thread::scope(|scope| {
@@ -297,7 +333,7 @@ mod tests {
     #[test]
     fn an_accepted_pin_leaves_no_trace() {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = PinLedger::new(folder.path().join("pins"));
+        let ledger = PinLedger::of(&token("A"), folder.path());
         let Standing::Try(entry) = enter(&ledger, "A", b"2222") else { panic!("it wasn't tried") };
         ledger.withdraw(&entry).unwrap();
         assert_eq!(fs::read(ledger.path()).unwrap(), b"");
@@ -307,7 +343,7 @@ mod tests {
     #[test]
     fn a_try_that_was_cut_short_is_repeated_only_where_the_token_accepted_the_pin_before() {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = PinLedger::new(folder.path().join("pins"));
+        let ledger = PinLedger::of(&token("A"), folder.path());
         assert!(matches!(enter(&ledger, "A", b"1111"), Standing::Try(_)));
         assert_eq!(enter(&ledger, "A", b"1111"), Standing::Unended);
         let pin = Secret::copy_from(b"1111");
@@ -321,10 +357,10 @@ mod tests {
     #[test]
     fn of_several_processes_one_tries() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("pins");
         let tries = thread::scope(|scope| {
-            let tries: Vec<_> =
-                (0..4).map(|_| scope.spawn(|| enter(&PinLedger::new(&path), "A", b"1111"))).collect();
+            let tries: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| enter(&PinLedger::of(&token("A"), folder.path()), "A", b"1111")))
+                .collect();
             tries.into_iter().map(|it| it.join().unwrap()).filter(|it| matches!(it, Standing::Try(_))).count()
         });
         assert_eq!(tries, 1);
@@ -333,7 +369,7 @@ mod tests {
     #[test]
     fn a_damaged_ledger_lets_no_pin_be_tried() {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = PinLedger::new(folder.path().join("pins"));
+        let ledger = PinLedger::of(&token("A"), folder.path());
         fs::write(ledger.path(), "what").unwrap();
         assert!(ledger.enter(&token("A"), &Secret::copy_from(b"1"), true).is_err());
     }

@@ -34,7 +34,7 @@ const PARAMETERS: [GcmParameters; 3] =
 const TAG_PLACES: [TagPlace; 2] = [TagPlace::Appended, TagPlace::Apart];
 const OPERATIONS: [Operation; 3] = [Operation::Encrypt, Operation::Decrypt, Operation::List];
 /// Names of functions in errors; others become the last.
-const FUNCTIONS: [&str; 24] = [
+const FUNCTIONS: [&str; 23] = [
     "C_Initialize",
     "C_Finalize",
     "C_GetSlotList",
@@ -43,7 +43,6 @@ const FUNCTIONS: [&str; 24] = [
     "C_GetMechanismInfo",
     "C_OpenSession",
     "C_CloseSession",
-    "C_CloseAllSessions",
     "C_GetSessionInfo",
     "C_Login",
     "C_FindObjectsInit",
@@ -76,7 +75,8 @@ fn path(bytes: &[u8]) -> PathBuf {
 
 impl Start {
     pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let TokenSettings { module, selector, quirks, test_key, create_test_key, ledger } = &self.settings;
+        let TokenSettings { module, selector, quirks, test_key, create_test_key, pin_folder } =
+            &self.settings;
         let (is_serial, name) = match selector {
             TokenSelector::Label(name) => (0, name),
             TokenSelector::Serial(name) => (1, name),
@@ -89,7 +89,7 @@ impl Start {
             .u8(index(&PARAMETERS, &quirks.parameters));
         out.u8(index(&TAG_PLACES, &quirks.tag)).u8(quirks.thread_safe.into());
         out.u8(test_key.is_some().into()).bytes(test_key.as_deref().unwrap_or_default().as_bytes());
-        out.u8((*create_test_key).into()).bytes(ledger.as_os_str().as_bytes());
+        out.u8((*create_test_key).into()).bytes(pin_folder.as_os_str().as_bytes());
         out.u32(self.sessions).bytes(self.pin.expose()).u8(self.proven.into());
         Zeroizing::new(out.0)
     }
@@ -110,12 +110,12 @@ impl Start {
         let has_test_key = reader.u8()? != 0;
         let test_key = Some(reader.text()?).filter(|_| has_test_key);
         let create_test_key = reader.u8()? != 0;
-        let ledger = path(reader.bytes()?);
+        let pin_folder = path(reader.bytes()?);
         let sessions = reader.u32()?;
         let pin = Secret::copy_from(reader.bytes()?);
         let proven = reader.u8()? != 0;
         reader.end()?;
-        let settings = TokenSettings { module, selector, quirks, test_key, create_test_key, ledger };
+        let settings = TokenSettings { module, selector, quirks, test_key, create_test_key, pin_folder };
         Ok(Start { settings, sessions, pin, proven })
     }
 }
@@ -245,7 +245,7 @@ mod tests {
             },
             test_key: Some("t".into()),
             create_test_key: true,
-            ledger: "/l".into(),
+            pin_folder: "/l".into(),
         };
         let pin = Secret::copy_from(b"1234");
         let start = Start { settings: settings.clone(), sessions: 3, pin, proven: true };

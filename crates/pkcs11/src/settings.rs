@@ -125,7 +125,7 @@ pub struct FleetSettings {
     pub hidden: Vec<String>,
     /// Where use counts are kept, across restarts.
     pub state_folder: PathBuf,
-    /// Where refused PINs are kept, across restarts: the same for all that log in to the same HSM.
+    /// Where refused PINs are kept, across restarts, by token: the same for all that may log in to the same one.
     pub pin_folder: PathBuf,
     /// How worker processes are started.
     pub worker: WorkerCommand,

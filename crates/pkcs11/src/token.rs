@@ -1,7 +1,6 @@
 //! One token in the process that has the module: found, logged in to, its keys' handles cached.
 
 use crate::fault::Fault;
-use crate::ledger::PinLedger;
 use crate::module::{KeyAttributes, KeyTemplate, Module, ObjectHandle, SessionHandle, SlotId, TokenInfo};
 use crate::quirks::Quirks;
 use crate::settings::{HsmSettings, TokenSelector};
@@ -10,7 +9,7 @@ use holdfast_secret::Secret;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 mod login;
 
@@ -27,19 +26,19 @@ pub struct TokenSettings {
     pub test_key: Option<String>,
     /// Whether to make it.
     pub create_test_key: bool,
-    /// Where refused PINs are kept.
-    pub ledger: PathBuf,
+    /// Where refused PINs are kept: a file for each token.
+    pub pin_folder: PathBuf,
 }
 
 impl TokenSettings {
-    pub(crate) fn of(hsm: &HsmSettings, ledger: PathBuf) -> TokenSettings {
+    pub(crate) fn of(hsm: &HsmSettings, pin_folder: PathBuf) -> TokenSettings {
         TokenSettings {
             module: hsm.module.clone(),
             selector: hsm.token.clone(),
             quirks: hsm.quirks,
             test_key: hsm.test_key.clone(),
             create_test_key: hsm.create_test_key,
-            ledger,
+            pin_folder,
         }
     }
 }
@@ -48,9 +47,10 @@ impl TokenSettings {
 pub struct Token {
     settings: TokenSettings,
     module: Arc<Module>,
-    ledger: PinLedger,
     state: RwLock<State>,
     keys: RwLock<HashMap<Arc<str>, ObjectHandle>>,
+    /// The workers' open sessions.
+    sessions: Mutex<HashMap<SessionHandle, Open>>,
     /// One at a time connects or logs in.
     connecting: Mutex<()>,
     pin: Mutex<Option<Secret>>,
@@ -67,18 +67,24 @@ struct State {
     anchor: Option<SessionHandle>,
 }
 
+/// A worker's session.
+struct Open {
+    epoch: u64,
+    /// Whether the worker is inside the module with it, or may be.
+    at_work: Arc<AtomicBool>,
+}
+
 impl Token {
     /// Loads the module. The token is looked for by [`Token::connect`].
     pub fn new(settings: TokenSettings) -> Result<Token, Fault> {
         let module = Module::load(&settings.module, settings.quirks.thread_safe)?;
         module.enlist();
-        let ledger = PinLedger::new(&settings.ledger);
         Ok(Token {
             settings,
             module,
-            ledger,
             state: RwLock::default(),
             keys: RwLock::default(),
+            sessions: Mutex::default(),
             connecting: Mutex::new(()),
             pin: Mutex::new(None),
             proven: AtomicBool::new(false),
@@ -97,7 +103,8 @@ impl Token {
         self.settings.test_key.as_deref()
     }
 
-    /// Finds the token, logs in and makes the test key if that is wanted. All sessions of before end. `may_restart`: no
+    /// Finds the token, logs in and makes the test key if that is wanted. Sessions of before end, but for those with a call
+    /// inside the module: their workers close them when they come back. `may_restart`: no
     /// call is inside, so that the module may be initialised anew if it doesn't show the token and serves no other.
     /// `proven`: the token accepted this PIN before.
     pub fn connect(&self, pin: Secret, proven: bool, may_restart: bool) -> Result<TokenInfo, Fault> {
@@ -125,13 +132,26 @@ impl Token {
         Ok(info)
     }
 
+    /// Closes what nobody works with. Not by C_CloseAllSessions, which would take the session from under a call that hangs,
+    /// and from others in this process that use the token.
     fn disconnect(&self) {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.epoch += 1;
-        if let (Some(slot), Some(_)) = (state.slot.take(), state.anchor.take()) {
-            // It fails where the token is gone, and with it the sessions.
-            let _ = self.module.close_all_sessions(slot);
+        let anchor = {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            state.epoch += 1;
+            state.slot = None;
+            state.anchor.take()
+        };
+        // A worker that isn't seen at work here sees the new epoch before it uses its session.
+        let idle = |_: &SessionHandle, open: &mut Open| !open.at_work.load(Ordering::Acquire);
+        let idle: Vec<_> = self.sessions().extract_if(idle).map(|(session, _)| session).collect();
+        for session in idle.into_iter().chain(anchor) {
+            // It fails where the token is gone, and the session with it.
+            let _ = self.module.close_session(session);
         }
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<SessionHandle, Open>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn find_slot(&self) -> Result<(SlotId, TokenInfo), Fault> {
@@ -176,11 +196,26 @@ impl Token {
         slot.ok_or_else(|| Fault::Token("the token isn't connected".into()))
     }
 
-    /// The epoch, and a new session of it.
-    pub(crate) fn open_session(&self) -> Result<(u64, SessionHandle), Fault> {
+    /// The epoch, and a new session of it. `at_work`: whether its worker may be inside the module.
+    pub(crate) fn open_session(&self, at_work: &Arc<AtomicBool>) -> Result<(u64, SessionHandle), Fault> {
         let State { epoch, slot, .. } = *self.state.read().unwrap_or_else(PoisonError::into_inner);
         let slot = slot.ok_or_else(|| Fault::Token("the token isn't connected".into()))?;
-        Ok((epoch, self.module.open_session(slot, false)?))
+        let session = self.module.open_session(slot, false)?;
+        self.sessions().insert(session, Open { epoch, at_work: Arc::clone(at_work) });
+        Ok((epoch, session))
+    }
+
+    /// Closes a worker's session, unless it was closed and its handle given to another since.
+    pub(crate) fn close_session(&self, epoch: u64, session: SessionHandle) {
+        let is_its = {
+            let mut sessions = self.sessions();
+            let is_its = sessions.get(&session).is_some_and(|open| open.epoch == epoch);
+            is_its && sessions.remove(&session).is_some()
+        };
+        if is_its {
+            // It may be closed already.
+            let _ = self.module.close_session(session);
+        }
     }
 
     pub(crate) fn epoch(&self) -> u64 {

@@ -4,7 +4,7 @@ use super::{BackendError, Done, KeyBackend, Sealed, Served, metadata};
 use holdfast_gate::aead::frame_aad;
 use holdfast_gate::body::DecryptInputs;
 use holdfast_gate::reply::{HealthStatus, KeyManager, KeyMetadata};
-use holdfast_pkcs11::{Encrypted, Error, Fleet, Status};
+use holdfast_pkcs11::{Error, Fleet, Status};
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
@@ -116,14 +116,9 @@ impl KeyBackend for HsmBackend {
         deadline: Instant,
     ) -> Done<'a, ()> {
         Box::pin(async move {
-            let made = Encrypted {
-                ciphertext: made.ciphertext.clone(),
-                iv: made.iv.clone(),
-                tag: made.tag.clone(),
-                metadata: made.metadata.clone(),
-                hsm: "".into(),
-            };
-            Ok(self.fleet.verify(key_id, &made, framed_aad, plaintext, deadline - RESERVE).await?)
+            let Sealed { ciphertext, iv, tag, metadata } = made;
+            let made = holdfast_pkcs11::Sealed { ciphertext, iv, tag, metadata };
+            Ok(self.fleet.verify(key_id, made, framed_aad, plaintext, deadline - RESERVE).await?)
         })
     }
 
@@ -149,4 +144,8 @@ impl KeyBackend for HsmBackend {
 
     /// The fleet checks its HSMs by itself.
     fn check(&self) {}
+
+    fn bad_ivs(&self) -> Vec<(String, u64)> {
+        self.fleet.health().into_iter().map(|health| (health.name, health.bad_ivs)).collect()
+    }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{CommandError, Output};
 use crate::cli::ConfigFile;
-use crate::config::{self, Config, Hsm, KeyStore};
+use crate::config::{Config, Hsm, KeyStore};
 
 /// `holdfast hsm`.
 #[derive(Debug, Args)]
@@ -227,10 +227,10 @@ pub(super) fn choose<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a H
 fn console(config: &Config, hsm: &Hsm) -> Result<Console, AdminError> {
     set_environment(hsm);
     // Where the host remembers PINs that this HSM refused, so that neither tries them again.
-    let state = config::pin_folder(&config.file, &config.key_stores, &hsm.name);
-    std::fs::create_dir_all(&state)
-        .map_err(|error| AdminError::Token(format!("{} can't be made: {error}", state.display())))?;
-    Console::open(&hsm.settings(), &state)
+    let pins = config.keystore.pin_folder();
+    std::fs::create_dir_all(&pins)
+        .map_err(|error| AdminError::Token(format!("{} can't be made: {error}", pins.display())))?;
+    Console::open(&hsm.settings(), &pins)
 }
 
 fn set_environment(hsm: &Hsm) {

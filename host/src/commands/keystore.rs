@@ -10,7 +10,7 @@ use holdfast_keystore::{KeystoreFile, Seal, SystemRandom};
 use super::new_file::{self, Mode};
 use super::{CommandError, Output};
 use crate::cli::ConfigFile;
-use crate::config::{self, Config, HsmSeal, SEAL_KEY, SealSource};
+use crate::config::{Config, HsmSeal, SEAL_KEY, SealSource};
 
 /// `holdfast keystore`.
 #[derive(Debug, Args)]
@@ -172,10 +172,9 @@ impl NewSeal {
     fn read(self, config: &Config) -> Result<(Seal, String), CommandError> {
         if let Some(name) = self.hsm {
             let hsm = super::hsm::choose(config, Some(&name))?.clone();
-            let pin_folder = config::pin_folder(&config.file, &config.key_stores, &name);
             let quoted = |text: &str| toml::Value::String(text.to_owned());
             let line = format!("{{ hsm = {}, hsm_key = {} }}", quoted(&name), quoted(&self.hsm_key));
-            let seal = HsmSeal { pin_folder, ..HsmSeal::new(hsm, self.hsm_key) };
+            let seal = HsmSeal { hsm, key: self.hsm_key, pin_folder: config.keystore.pin_folder() };
             return Ok((SealSource::Hsm(Box::new(seal)).read()?, line));
         }
         let (field, value, source) = match (self.key_file, self.passphrase_file, self.passphrase_env) {

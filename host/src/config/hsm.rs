@@ -49,7 +49,7 @@ pub struct Hsm {
 pub struct HsmKeys {
     /// Names of `[[hsm]]`, one to ten.
     pub hsms: Vec<String>,
-    /// Where use counts and PIN attempts are kept; `None` for the default beside the configuration.
+    /// Where use counts are kept; `None` for the default beside the configuration.
     pub state: Option<PathBuf>,
     /// What is said about single keys; `None` serves every AES-256 key whose label is a key id.
     pub keys: Option<BTreeMap<String, KeySettings>>,
@@ -86,29 +86,17 @@ impl Config {
         FleetSettings {
             keys: keys.keys.clone(),
             hidden,
+            pin_folder: self.keystore.pin_folder(),
             accept_aws_sample_proxy: keys.accept_aws_sample_proxy,
             ..FleetSettings::new(hsms.map(Hsm::settings).collect(), state_folder(&self.file, store, keys))
         }
     }
 }
 
-/// Where use counts and refused PINs of a key store are kept.
+/// Where use counts of a key store are kept.
 fn state_folder(file: &Path, store: &KeyStore, keys: &HsmKeys) -> PathBuf {
-    keys.state.clone().unwrap_or_else(|| state_beside(file).join(store.name.as_str()))
-}
-
-/// `hsm-state`, in the configuration's folder.
-fn state_beside(file: &Path) -> PathBuf {
-    file.parent().unwrap_or(Path::new("")).join("hsm-state")
-}
-
-/// Where refused PINs of an HSM are kept: with the key store that it serves, so that whoever logs in knows of them.
-pub fn pin_folder(file: &Path, stores: &[KeyStore], hsm: &str) -> PathBuf {
-    let using = stores.iter().find_map(|store| {
-        let keys = store.hsm.as_ref()?;
-        keys.hsms.iter().any(|name| name == hsm).then(|| state_folder(file, store, keys))
-    });
-    using.unwrap_or_else(|| state_beside(file))
+    let beside = || file.parent().unwrap_or(Path::new("")).join("hsm-state").join(store.name.as_str());
+    keys.state.clone().unwrap_or_else(beside)
 }
 
 /// Most HSMs of a key store: GetHealthStatus lists ten at most.
@@ -173,6 +161,14 @@ fn read(section: Section<'_>, before: &[Hsm]) -> Option<Hsm> {
     let hang_time = section.get("hang_time").map_or(Some(Duration::from_secs(2)), |entry| {
         entry.parsed(|text| units::duration(text, Duration::from_millis(100)..=Duration::from_secs(600)))
     });
+    if let (Some(module), Some(token), Some(environment)) = (&module, &token, &environment)
+        && let Some(other) = before
+            .iter()
+            .find(|hsm| (&hsm.module, &hsm.token, &hsm.environment) == (module, token, environment))
+    {
+        let message = format!("is the same token as {:?}'s; describe it once", other.name);
+        section.problem_with(token_field(token), message);
+    }
     section.finish();
     Some(Hsm {
         name: name?,
@@ -191,6 +187,13 @@ fn read(section: Section<'_>, before: &[Hsm]) -> Option<Hsm> {
         environment: environment?,
         hang_time: hang_time?,
     })
+}
+
+fn token_field(token: &TokenSelector) -> &'static str {
+    match token {
+        TokenSelector::Label(_) => "token_label",
+        TokenSelector::Serial(_) => "token_serial",
+    }
 }
 
 fn quirks(section: Section<'_>) -> Option<Quirks> {

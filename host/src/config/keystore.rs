@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::KeyStore;
-use super::hsm::{self, Hsm};
+use super::hsm::Hsm;
 use super::reader::Section;
 use super::seal::HsmSeal;
 
@@ -17,13 +16,15 @@ pub struct Keystore {
 }
 
 impl Keystore {
-    /// Says where an HSM's refused PINs are kept, which the key stores decide.
-    pub(super) fn with_folders(mut self, file: &Path, stores: &[KeyStore]) -> Keystore {
-        if let SealSource::Hsm(seal) = &mut self.seal {
-            seal.pin_folder = hsm::pin_folder(file, stores, &seal.hsm.name);
-        }
-        self
+    /// Where HSMs' refused PINs are kept, for all who log in to one: key stores, the seal, commands. A configuration has one
+    /// keystore, so nobody has another folder, whatever an HSM is called and serves.
+    pub fn pin_folder(&self) -> PathBuf {
+        pin_folder(&self.path)
     }
+}
+
+fn pin_folder(keystore: &Path) -> PathBuf {
+    keystore.parent().unwrap_or(Path::new("")).join("hsm-pins")
 }
 
 /// Where the secret of a keystore's seal comes from.
@@ -48,7 +49,10 @@ pub const SEAL_KEY: &str = "holdfast-seal";
 pub fn read(section: Section<'_>, hsms: &[Hsm]) -> Option<Keystore> {
     let path = section.need("path").and_then(|entry| entry.path());
     let seal = match section.has("seal") {
-        true => section.section("seal").and_then(|section| seal(section, hsms)),
+        true => section.section("seal").and_then(|section| {
+            let pins = path.as_deref().map(pin_folder).unwrap_or_default();
+            seal(section, hsms, &pins)
+        }),
         false => {
             section.problem_with(
                 "seal",
@@ -63,7 +67,7 @@ pub fn read(section: Section<'_>, hsms: &[Hsm]) -> Option<Keystore> {
     Some(Keystore { path: path?, seal: seal? })
 }
 
-fn seal(section: Section<'_>, hsms: &[Hsm]) -> Option<SealSource> {
+fn seal(section: Section<'_>, hsms: &[Hsm], pins: &Path) -> Option<SealSource> {
     let key = section.get("hsm_key").map_or(Some(SEAL_KEY.to_owned()), |entry| entry.parsed(label));
     let by_hsm = section.get("hsm").map(|entry| {
         let name = entry.text()?;
@@ -71,7 +75,8 @@ fn seal(section: Section<'_>, hsms: &[Hsm]) -> Option<SealSource> {
             entry.problem(format!("{name:?} is no [[hsm]] of this file"));
             return None;
         };
-        Some(SealSource::Hsm(Box::new(HsmSeal::new(hsm.clone(), key.clone()?))))
+        let seal = HsmSeal { hsm: hsm.clone(), key: key.clone()?, pin_folder: pins.to_owned() };
+        Some(SealSource::Hsm(Box::new(seal)))
     });
     if section.has("hsm_key") && by_hsm.is_none() {
         section.problem_with("hsm_key", "is only for a seal with `hsm = \"...\"`");

@@ -256,17 +256,17 @@ pin_file = "pin"
 "#;
 
 #[test]
-fn a_seal_names_an_hsm_of_the_file_and_its_pins_are_kept_with_the_key_store_that_it_serves() {
+fn a_seal_names_an_hsm_of_the_file_and_refused_pins_are_kept_once_for_all_beside_the_keystore() {
     let by_hsm = "seal = { hsm = \"hsm-1\" }";
     let text = format!("{}{HSM}", GOOD.replace("seal = { key_file = \"keystore.seal\" }", by_hsm));
     let SealSource::Hsm(seal) = parse(&text).unwrap().keystore.seal else { panic!("another seal") };
     assert_eq!((seal.hsm.name.as_str(), seal.key.as_str()), ("hsm-1", "holdfast-seal"));
-    assert_eq!(seal.pin_folder, Path::new("etc/hsm-state"));
+    assert_eq!(seal.pin_folder, Path::new("etc/hsm-pins"));
 
     let serving = text.replace("uri_path_prefix", "hsm = [\"hsm-1\"]\nuri_path_prefix");
     let config = parse(&serving).unwrap();
     let SealSource::Hsm(seal) = &config.keystore.seal else { panic!("another seal") };
-    assert_eq!(seal.pin_folder, Path::new("etc/hsm-state/demo"));
+    assert_eq!(seal.pin_folder, Path::new("etc/hsm-pins"));
     let store = &config.key_stores[0];
     let fleet = config.fleet(store, store.hsm.as_ref().unwrap());
     assert_eq!(fleet.pin_folder, seal.pin_folder);
@@ -274,6 +274,16 @@ fn a_seal_names_an_hsm_of_the_file_and_its_pins_are_kept_with_the_key_store_that
 
     let unknown = parse(&text.replace("{ hsm = \"hsm-1\" }", "{ hsm = \"hsm-2\" }")).unwrap_err();
     assert!(unknown.to_string().contains("\"hsm-2\" is no [[hsm]] of this file"), "{unknown}");
+}
+
+#[test]
+fn a_token_is_described_once() {
+    let twice = |second: &str| parse(&format!("{GOOD}{HSM}{}", second.replace("hsm-1", "hsm-2")));
+    let error = twice(HSM).unwrap_err().to_string();
+    assert!(error.contains("hsm[1].token_label: is the same token as \"hsm-1\"'s"), "{error}");
+    // Another file of the vendor's may mean another device.
+    twice(&format!("{HSM}environment = {{ CONF = \"other\" }}\n")).unwrap();
+    twice(&HSM.replace("\"t\"", "\"another\"")).unwrap();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::admission::Admission;
 use super::authenticator::Authenticator;
 use super::key_store::{Credential, KeyStore};
-use super::trace::Trace;
+use super::trace::{Called, Trace};
 use bytes::BytesMut;
 use holdfast_gate::body::Body;
 use holdfast_gate::sigv4::{AuthenticationFault, CheckedHead, Headers, check_head};
@@ -45,7 +45,10 @@ pub struct Request {
 
 struct Authenticated {
     access_key_id: String,
+    called: Called,
     body: BytesMut,
+    /// The body's reading, the only one.
+    read: Result<Body, Refusal>,
 }
 
 /// Why there is nothing to admit.
@@ -85,38 +88,39 @@ impl Request {
         }
     }
 
-    /// Refuses what can't be admitted before a proxy is run on it, as refusing is what the host may always do: it spares
-    /// unsigned and forged requests most of their cost. What calls no API is the proxy's to refuse.
-    pub fn refuse_early(&self, trace: &mut Trace) -> Result<(), Refusal> {
-        match &self.authenticated {
-            Ok(_) | Err(Fault::NoCall) => Ok(()),
+    /// Tells the trace what is signed, so that the request has its record whatever becomes of it. Refuses what can't be
+    /// admitted before a proxy is run on it, as refusing is what the host may always do: it spares unsigned and forged
+    /// requests most of their cost. What calls no API is the proxy's to refuse.
+    pub fn begin(&mut self, trace: &mut Trace) -> Result<(), Refusal> {
+        match &mut self.authenticated {
+            Ok(signed) => {
+                trace.access_key_id = Some(signed.access_key_id.clone());
+                trace.called = Some(signed.called.clone());
+                trace.metadata = signed.read.as_mut().ok().map(|read| std::mem::take(&mut read.metadata));
+                Ok(())
+            }
+            Err(Fault::NoCall) => Ok(()),
             Err(Fault::Other(refusal)) => Err(refusal.clone()),
             Err(Fault::Authentication(fault)) => Err(unauthenticated(trace, *fault)),
         }
     }
 
-    /// Only a request with a good signature is admitted; only now is its body read as JSON. Gives the admission and the
-    /// body's text.
+    /// Only a request with a good signature and a valid body is admitted. Gives the admission and the body's text.
     pub async fn admit(self, trace: &mut Trace) -> Result<(Admission, String), Refusal> {
         let Request { head, store, authenticated } = self;
-        let Authenticated { access_key_id, body } = match authenticated {
+        let Authenticated { access_key_id, called: _, body, read } = match authenticated {
             Ok(authenticated) => authenticated,
             Err(Fault::NoCall) => return Err(Refusal::new(ErrorName::InvalidUriPath, "no such API")),
             Err(Fault::Other(refusal)) => return Err(refusal),
             Err(Fault::Authentication(fault)) => return Err(unauthenticated(trace, fault)),
         };
-        trace.access_key_id = Some(access_key_id.clone());
-        let call = called(&head).ok_or(Refusal::new(ErrorName::InvalidUriPath, "no such API"))?;
-        trace.called = Some(call.into());
         if store.rate.as_ref().is_some_and(|rate| !rate.take()) {
             return Err(Refusal::new(
                 ErrorName::Throttling,
                 "more requests than this key store's rate_limit; raise it or spread them over time",
             ));
         }
-        let read = Body::read(&body, call)?;
-        trace.metadata = Some(read.metadata);
-        let inputs = read.inputs?;
+        let inputs = read?.inputs?;
         let text = String::from_utf8(body.into())
             .map_err(|_| Refusal::new(ErrorName::Validation, "the body is not UTF-8"))?;
         trace.admitted = true;
@@ -125,15 +129,18 @@ impl Request {
 }
 
 impl Expecting {
-    /// The request with the body that came, or with why none did. Compares the signature.
+    /// The request with the body that came, or with why none did. Compares the signature; only then is the body read as JSON.
     pub fn complete(self, body: Result<BytesMut, Refusal>) -> Request {
         let Expecting { head, store, access_key_id, credential, checked } = self;
         let verified = |body: BytesMut| {
             let key = credential.signing_key(checked.date(), checked.region());
             checked.verify(&Sha256::digest(&body).into(), &key)?;
-            Ok(Authenticated { access_key_id, body })
+            let call = called(&head).ok_or(Fault::NoCall)?;
+            let read = Body::read(&body, call);
+            Ok(Authenticated { access_key_id, called: call.into(), body, read })
         };
-        Request { head, store, authenticated: body.map_err(Fault::Other).and_then(verified) }
+        let authenticated = body.map_err(Fault::Other).and_then(verified);
+        Request { head, store, authenticated }
     }
 }
 

@@ -1,11 +1,10 @@
 //! A request in service: goes on when its client doesn't, and a panic in it is its own.
 
 use super::connections::Activity;
+use crate::panics::{Panicked, caught};
 use crate::proxy::Answer;
-use holdfast_gate::{ErrorName, Refusal};
 use http::header::{CONNECTION, HeaderValue};
 use std::convert::Infallible;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -25,30 +24,17 @@ pub struct Answering {
 impl Answering {
     /// Of `work`, on a connection with this activity.
     pub fn new(work: impl Future<Output = Answer> + Send + 'static, activity: Arc<Activity>) -> Answering {
+        let work = async move { caught(work).await.unwrap_or_else(|Panicked| Answer::of_panic()) };
         Answering { work: Some(Box::pin(work)), activity }
     }
 
-    /// Polls the work; a panic in it is this request's 500, and no other's (checklist T8).
     fn poll_work(&mut self, context: &mut Context<'_>) -> Poll<Answer> {
         let Some(work) = &mut self.work else { return Poll::Pending };
-        // A panicking request's state is dropped and never looked at again.
-        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
-        if matches!(polled, Ok(Poll::Pending)) {
-            return Poll::Pending;
+        let polled = work.as_mut().poll(context);
+        if polled.is_ready() {
+            self.work = None;
         }
-        // First of all, so that it is never polled again.
-        self.work = None;
-        Poll::Ready(match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(answer)) => answer,
-            Err(_) => {
-                tracing::error!("a request panicked the host; it is refused");
-                Answer::refusal(&Refusal::new(
-                    ErrorName::Internal,
-                    "the request could not be processed; see the proxy's log",
-                ))
-            }
-        })
+        polled
     }
 }
 

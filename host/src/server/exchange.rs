@@ -114,13 +114,13 @@ impl Exchange {
         let deadline = start + self.budget;
         let mut trace = Trace::new(unix_time(), deadline.into_std());
         let received = self.receive(head, body, store, peer, trace.time);
-        let Ok(request) = tokio::time::timeout_at(deadline, received).await else {
+        let Ok(mut request) = tokio::time::timeout_at(deadline, received).await else {
             return Answer::refusal(&Refusal::new(
                 ErrorName::DependencyTimeout,
                 "the request's body took longer than this proxy's budget",
             ));
         };
-        if let Err(refusal) = request.refuse_early(&mut trace) {
+        if let Err(refusal) = request.begin(&mut trace) {
             return self.finish(Answer::refusal(&refusal), trace, store, peer, start).await;
         }
         let (answer, trace) = self.proxy.answer(&method, &tail, request, trace, deadline).await;

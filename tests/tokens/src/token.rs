@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, ObjectHandle};
+use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
@@ -216,6 +216,23 @@ impl Token {
             .retain(|usual| attributes.iter().all(|other| other.attribute_type() != usual.attribute_type()));
         template.extend_from_slice(attributes);
         self.session().generate_key(&Mechanism::AesKeyGen, &template).unwrap();
+    }
+
+    /// An AES-256 key of this value: so that several tokens have the same.
+    pub fn import_key(&self, label: &str, value: [u8; 32], encrypt: bool, decrypt: bool) {
+        let template = [
+            Attribute::Class(ObjectClass::SECRET_KEY),
+            Attribute::KeyType(KeyType::AES),
+            Attribute::Token(true),
+            Attribute::Private(true),
+            Attribute::Sensitive(true),
+            Attribute::Extractable(false),
+            Attribute::Encrypt(encrypt),
+            Attribute::Decrypt(decrypt),
+            Attribute::Label(label.as_bytes().to_vec()),
+            Attribute::Value(value.to_vec()),
+        ];
+        self.session().create_object(&template).unwrap();
     }
 
     /// Destroys all keys with this label.

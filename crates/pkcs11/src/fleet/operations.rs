@@ -37,6 +37,14 @@ pub struct Encrypted {
     pub hsm: Arc<str>,
 }
 
+impl Encrypted {
+    /// What a decryption needs of it.
+    pub fn sealed(&self) -> Sealed<'_> {
+        let Encrypted { ciphertext, iv, tag, metadata, .. } = self;
+        Sealed { ciphertext, iv, tag, metadata }
+    }
+}
+
 /// What is decrypted.
 #[derive(Clone, Copy)]
 pub struct Sealed<'a> {
@@ -147,26 +155,25 @@ impl Fleet {
     pub async fn verify(
         &self,
         key_id: &str,
-        made: &Encrypted,
+        made: Sealed<'_>,
         framed_aad: &[u8],
         plaintext: &[u8],
         deadline: Instant,
     ) -> Result<(), Error> {
-        let Encrypted { ciphertext, iv, tag, metadata, .. } = made;
         let catalog = self.inner.catalog();
         let key = self.inner.key(&catalog, key_id)?.to_decrypt()?;
-        let version =
-            version_in(metadata).and_then(|number| key.version(number)).ok_or(Error::InvalidCiphertext)?;
+        let version = version_in(made.metadata)
+            .and_then(|number| key.version(number))
+            .ok_or(Error::InvalidCiphertext)?;
         if !version.decrypt {
             return Err(Error::Usage);
         }
-        let sealed = Sealed { ciphertext, iv, tag, metadata };
         let failed = || {
             Error::Failed(
                 "an encryption doesn't decrypt to its plaintext; the HSM or memory is faulty".into(),
             )
         };
-        match self.inner.decrypt(version, sealed, Arc::from(framed_aad), deadline).await {
+        match self.inner.decrypt(version, made, Arc::from(framed_aad), deadline).await {
             Ok(decrypted) if bool::from(decrypted.plaintext.as_slice().ct_eq(plaintext)) => Ok(()),
             Ok(_) | Err(Error::InvalidCiphertext) => Err(failed()),
             Err(error) => Err(error),

@@ -47,6 +47,8 @@ pub struct Health {
     pub status: Status,
     /// When that was found; none before the first check.
     pub checked: Option<Instant>,
+    /// How many IVs it made that were zeros or had been there before. One is enough to be out of service for good.
+    pub bad_ivs: u64,
 }
 
 impl Health {
@@ -58,17 +60,21 @@ impl Health {
             serial: String::new(),
             status: Status::Unavailable("it was not checked yet".into()),
             checked: None,
+            bad_ivs: 0,
         }
     }
 }
 
-/// Connects, checks and waits, until the fleet is gone. `listed` is called when the keys were listed.
+/// Connects, checks and waits, until the fleet is gone or the HSM is unfit to serve. `listed` is called when the keys were listed.
 pub(crate) fn supervise(hsm: &Arc<Hsm>, listed: &dyn Fn()) {
     let mut pause = PROBE_FIRST;
     let mut failed = false;
-    while !hsm.is_stopping() {
+    while !hsm.is_stopping() && hsm.unfit.get().is_none() {
         let began = Instant::now();
         let result = hsm.connect_if_lost().and_then(|()| hsm.check());
+        if hsm.unfit.get().is_some() {
+            break;
+        }
         if result.is_ok() {
             listed();
         }
@@ -93,7 +99,9 @@ pub(crate) fn supervise(hsm: &Arc<Hsm>, listed: &dyn Fn()) {
         // However often it is asked for.
         thread::sleep(CHECK_PAUSE.saturating_sub(began.elapsed()));
     }
-    hsm.end_process();
+    let fault = hsm.unfit.get().cloned().unwrap_or(Fault::Lost("the proxy is stopping".into()));
+    hsm.lane.close(&fault);
+    hsm.end_process(&fault);
 }
 
 /// Half of it, and up to as much again.

@@ -97,11 +97,6 @@ impl Module {
         call!(self, C_CloseSession(session))
     }
 
-    /// Closes all sessions with a slot's token, which also logs out.
-    pub fn close_all_sessions(&self, slot: SlotId) -> Result<(), CallError> {
-        call!(self, C_CloseAllSessions(slot))
-    }
-
     /// Logs the user in, for all sessions of this process with the token.
     pub fn login(&self, session: SessionHandle, pin: &Secret) -> Result<(), CallError> {
         let pin = pin.expose();
@@ -159,47 +154,34 @@ impl Module {
         call!(self, C_DestroyObject(session, object))
     }
 
-    pub(super) fn encrypt_init(
+    /// `C_EncryptInit` or `C_DecryptInit`.
+    pub(super) fn init(
         &self,
         session: SessionHandle,
+        encrypt: bool,
         mechanism: &mut CK_MECHANISM,
         key: ObjectHandle,
     ) -> Result<(), CallError> {
-        call!(self, C_EncryptInit(session, mechanism, key))
+        match encrypt {
+            true => call!(self, C_EncryptInit(session, mechanism, key)),
+            false => call!(self, C_DecryptInit(session, mechanism, key)),
+        }
     }
 
-    /// `C_Encrypt` into `out`, whose length is the room there is; gives what was written.
-    pub(super) fn encrypt(
+    /// `C_Encrypt` or `C_Decrypt` into `out`, whose length is the room there is; gives what was written.
+    pub(super) fn work(
         &self,
         session: SessionHandle,
+        encrypt: bool,
         data: &[u8],
         out: &mut [u8],
     ) -> Result<usize, CallError> {
         let mut len = ulong(out.len());
-        let data_at = data.as_ptr().cast_mut();
-        call!(self, C_Encrypt(session, data_at, ulong(data.len()), out.as_mut_ptr(), &mut len))?;
-        Ok((len as usize).min(out.len()))
-    }
-
-    pub(super) fn decrypt_init(
-        &self,
-        session: SessionHandle,
-        mechanism: &mut CK_MECHANISM,
-        key: ObjectHandle,
-    ) -> Result<(), CallError> {
-        call!(self, C_DecryptInit(session, mechanism, key))
-    }
-
-    /// `C_Decrypt` into `out`, whose length is the room there is; gives what was written.
-    pub(super) fn decrypt(
-        &self,
-        session: SessionHandle,
-        data: &[u8],
-        out: &mut [u8],
-    ) -> Result<usize, CallError> {
-        let mut len = ulong(out.len());
-        let data_at = data.as_ptr().cast_mut();
-        call!(self, C_Decrypt(session, data_at, ulong(data.len()), out.as_mut_ptr(), &mut len))?;
+        let (data_at, data_len, out_at) = (data.as_ptr().cast_mut(), ulong(data.len()), out.as_mut_ptr());
+        match encrypt {
+            true => call!(self, C_Encrypt(session, data_at, data_len, out_at, &mut len)),
+            false => call!(self, C_Decrypt(session, data_at, data_len, out_at, &mut len)),
+        }?;
         Ok((len as usize).min(out.len()))
     }
 

@@ -85,9 +85,9 @@ impl GcmKey<'_> {
             let apart = Apart { iv: iv.bytes_mut(), generator: CKG_NO_GENERATE, tag: &mut tag.to_vec() };
             self.message(false, apart, aad, ciphertext, &mut out)?
         } else if self.quirks.iv == IvSource::Prepended {
-            self.decrypt_plain(&mut [], aad, &[iv.bytes(), sealed].concat(), &mut out)?
+            self.plain(false, &mut [], aad, &[iv.bytes(), sealed].concat(), &mut out)?
         } else {
-            self.decrypt_plain(iv.bytes_mut(), aad, sealed, &mut out)?
+            self.plain(false, iv.bytes_mut(), aad, sealed, &mut out)?
         };
         if len != body {
             return Err(GcmError::Form("a plaintext of another length"));
@@ -104,35 +104,25 @@ impl GcmKey<'_> {
         room: usize,
     ) -> Result<Vec<u8>, CallError> {
         let mut out = vec![0; plaintext.len() + TAG_LEN + room];
-        let len = self.with_mechanism(iv, aad, |mechanism| {
-            self.module.encrypt_init(self.session, mechanism, self.key)?;
-            // The parameters stay alive: some modules read or write them here only.
-            self.module.encrypt(self.session, plaintext, &mut out)
-        })?;
+        let len = self.plain(true, iv, aad, plaintext, &mut out)?;
         out.truncate(len);
         Ok(out)
     }
 
-    fn decrypt_plain(
+    /// One operation by `C_EncryptInit` and `C_Encrypt`, or those of decryption.
+    fn plain(
         &self,
+        encrypt: bool,
         iv: &mut [u8],
         aad: &[u8],
-        sealed: &[u8],
+        data: &[u8],
         out: &mut [u8],
     ) -> Result<usize, CallError> {
-        self.with_mechanism(iv, aad, |mechanism| {
-            self.module.decrypt_init(self.session, mechanism, self.key)?;
-            self.module.decrypt(self.session, sealed, out)
-        })
-    }
-
-    /// Builds the parameters, and runs `act` with the mechanism that holds them.
-    fn with_mechanism<T>(
-        &self,
-        iv: &mut [u8],
-        aad: &[u8],
-        act: impl FnOnce(&mut CK_MECHANISM) -> Result<T, CallError>,
-    ) -> Result<T, CallError> {
+        let mut act = |mechanism: &mut CK_MECHANISM| {
+            self.module.init(self.session, encrypt, mechanism, self.key)?;
+            // The parameters stay alive: some modules read or write them here only.
+            self.module.work(self.session, encrypt, data, out)
+        };
         // Lossless: both have the pointer's size.
         let (iv_len, aad_len) = (iv.len() as CK_ULONG, aad.len() as CK_ULONG);
         let iv = if iv.is_empty() { ptr::null_mut() } else { iv.as_mut_ptr() };

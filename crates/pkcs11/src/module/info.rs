@@ -2,6 +2,7 @@
 
 use super::{Module, ObjectHandle, SessionHandle, SlotId};
 use crate::rv::CallError;
+use crate::wire::Writer;
 use cryptoki_sys::*;
 
 /// A token's description.
@@ -24,6 +25,15 @@ pub struct TokenInfo {
 }
 
 impl TokenInfo {
+    /// What tells the token from any other: manufacturer, model, serial number and label, each after its length.
+    pub(crate) fn identity(&self) -> Vec<u8> {
+        let mut identity = Writer::default();
+        for text in [&self.manufacturer, &self.model, &self.serial, &self.label] {
+            identity.bytes(text.as_bytes());
+        }
+        identity.0
+    }
+
     /// Whether one more wrong PIN locks the token.
     pub fn is_final_try(&self) -> bool {
         self.flags & CKF_USER_PIN_FINAL_TRY != 0

@@ -2,7 +2,7 @@
 
 use super::Token;
 use crate::fault::Fault;
-use crate::ledger::Standing;
+use crate::ledger::{LedgerError, PinLedger, Standing};
 use crate::module::{SessionHandle, SlotId};
 use cryptoki_sys::*;
 use std::sync::PoisonError;
@@ -14,10 +14,15 @@ impl Token {
         let pin = self.pin.lock().unwrap_or_else(PoisonError::into_inner);
         let pin = pin.as_ref().ok_or_else(|| Fault::Token("there is no PIN".into()))?;
         let refused = |why: &str| Err(Fault::Token(why.to_owned()));
-        let ledger = |error: crate::ledger::LedgerError| Fault::Token(error.to_string());
-        let _trial = self.ledger.begin().map_err(ledger)?;
-        // Asked only now: a try that was under way elsewhere may have been the last but one.
+        let failed = |error: LedgerError| Fault::Token(error.to_string());
+        let before = self.module.token_info(slot)?;
+        let ledger = PinLedger::of(&before, &self.settings.pin_folder);
+        let _trial = ledger.begin().map_err(failed)?;
+        // Its flags count only now: a try that was under way elsewhere may have been the last but one.
         let info = self.module.token_info(slot)?;
+        if info.identity() != before.identity() {
+            return refused("another token is in the slot than a moment before");
+        }
         if !info.needs_login() {
             return Ok(());
         }
@@ -31,8 +36,8 @@ impl Token {
         }
         // Where the token says that wrong PINs were tried, a try that was cut short may have been one.
         let proven = self.proven.load(Ordering::Acquire) && !info.is_pin_count_low();
-        let once_more = format!("or delete {} to try it once more", self.ledger.path().display());
-        let entry = match self.ledger.enter(&info, pin, proven).map_err(ledger)? {
+        let once_more = format!("or delete {} to try it once more", ledger.path().display());
+        let entry = match ledger.enter(&info, pin, proven).map_err(failed)? {
             Standing::Try(entry) => entry,
             Standing::Refused => {
                 return refused(&format!(
@@ -48,17 +53,15 @@ impl Token {
         match self.module.login(session, pin) {
             Ok(()) => {
                 self.proven.store(true, Ordering::Release);
-                self.ledger.withdraw(&entry).map_err(ledger)
+                ledger.withdraw(&entry).map_err(failed)
             }
-            Err(error) if error.code == CKR_USER_ALREADY_LOGGED_IN => {
-                self.ledger.withdraw(&entry).map_err(ledger)
-            }
+            Err(error) if error.code == CKR_USER_ALREADY_LOGGED_IN => ledger.withdraw(&entry).map_err(failed),
             Err(error) => {
                 match verdict(error.code) {
-                    Verdict::None => self.ledger.withdraw(&entry).map_err(ledger)?,
-                    Verdict::Unclear if proven => self.ledger.withdraw(&entry).map_err(ledger)?,
+                    Verdict::None => ledger.withdraw(&entry).map_err(failed)?,
+                    Verdict::Unclear if proven => ledger.withdraw(&entry).map_err(failed)?,
                     Verdict::Unclear => {}
-                    Verdict::Refused => self.ledger.refuse(&entry).map_err(ledger)?,
+                    Verdict::Refused => ledger.refuse(&entry).map_err(failed)?,
                 }
                 Err(Fault::Call(error))
             }

@@ -84,6 +84,31 @@ fn what_cannot_be_repaired_is_told_for_what_it_is() {
 }
 
 #[test]
+fn an_altered_ciphertext_is_told_from_a_fault_after_a_repair_too() {
+    for isolation in BOTH {
+        let Some(rig) = undisturbed("repaired", isolation) else { return };
+        let mut altered = eventually(|| rig.encrypt());
+        altered.tag[0] ^= 1;
+        for code in ["CKR_SESSION_HANDLE_INVALID", "CKR_KEY_HANDLE_INVALID", "CKR_USER_NOT_LOGGED_IN"] {
+            // SoftHSM2 then says CKR_GENERAL_ERROR of the ciphertext.
+            let end = Instant::now() + PATIENCE;
+            loop {
+                let rule = rig.faults().fail("C_DecryptInit", code, When::Next(1));
+                let error = rig.decrypt(&altered).unwrap_err();
+                let hits = rig.faults().hits(rule);
+                rig.faults().lift(rule);
+                match error {
+                    Error::InvalidCiphertext if hits == 1 => break,
+                    // A busy machine may not keep the budget.
+                    Error::Timeout | Error::InvalidCiphertext => assert!(Instant::now() < end, "{code}"),
+                    error => panic!("{code}: {error:?}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn requests_that_come_late_take_no_hsm_out() {
     let Some(rig) = undisturbed("late", Isolation::Process) else { return };
     let _ = rig.faults().delay("C_Encrypt", Duration::from_millis(40));
@@ -259,6 +284,35 @@ fn in_threads_hung_calls_are_written_off_so_many_times_and_no_more() {
     assert!(!rig.fleet.can_serve());
     faults.lift(rule);
     rig.until_active();
+    eventually(|| rig.encrypt());
+}
+
+#[test]
+fn in_threads_connecting_anew_leaves_a_hung_calls_session_alone() {
+    let Some(rig) = undisturbed("leaves", THREADS) else { return };
+    eventually(|| rig.encrypt());
+    let (faults, hung) = (rig.faults(), || rig.faults().inside(Function::C_Encrypt));
+    let logins = faults.calls(Function::C_Login);
+    let hang = faults.hang("C_Encrypt", When::Next(1));
+    while hung() == 0 {
+        let _ = rig.encrypt();
+    }
+    let gone = faults.fail("C_EncryptInit", "CKR_DEVICE_REMOVED", When::Next(1));
+    let _ = rig.encrypt();
+    assert_eq!(faults.hits(gone), 1);
+    assert!(
+        rig.until(|rig| rig.faults().calls(Function::C_Login) > logins && rig.fleet.can_serve()),
+        "{:?}",
+        rig.status()
+    );
+    eventually(|| rig.encrypt());
+    assert_eq!((hung(), faults.calls(Function::C_CloseAllSessions)), (1, 0));
+    // The call goes on with the session that it began with, and its worker closes that one too.
+    let failures = faults.failures(Function::C_Encrypt);
+    faults.lift(hang);
+    rig.until_active();
+    assert!(rig.until(|rig| hung() == 0 && rig.faults().sessions() <= 5), "{}", faults.sessions());
+    assert_eq!(faults.failures(Function::C_Encrypt), failures);
     eventually(|| rig.encrypt());
 }
 

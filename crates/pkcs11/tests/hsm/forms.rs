@@ -1,8 +1,9 @@
 //! HSMs with ways of their own.
 
-use crate::rig::{BOTH, Part, Rig, TEXT, eventually};
+use crate::rig::{BOTH, Part, Rig, TEXT, eventually, start_fleet};
 use holdfast_pkcs11::{Error, FleetSettings, GcmParameters, Isolation, IvSource, Quirks, Status, TagPlace};
 use holdfast_test_tokens::{Form, GcmParams, IvFault, Token};
+use std::time::Duration;
 
 fn rig(label: &str, isolation: Isolation, prepare: impl FnOnce(&Part), quirks: Quirks) -> Option<Rig> {
     let part = Part::new(Token::softhsm2(label)?);
@@ -37,13 +38,13 @@ fn ivs_of_the_hsm_come_back_in_every_form() {
 }
 
 #[test]
-fn a_zero_or_repeated_iv_fails_the_request_and_takes_the_hsm_out() {
+fn a_zero_or_repeated_iv_fails_the_request_and_takes_the_hsm_out_for_good() {
     for (form, iv) in FORMS {
         for (fault, why) in [(IvFault::Zero, "zeros"), (IvFault::Repeat, "twice")] {
             let quirks = Quirks { iv, ..Quirks::default() };
             let prepare = |part: &Part| part.faults.form(Some(form));
-            let Some(rig) = rig("bad-iv", Isolation::Process, prepare, quirks) else { return };
-            eventually(|| rig.encrypt());
+            let Some(mut rig) = rig("bad-iv", Isolation::Process, prepare, quirks) else { return };
+            let made = eventually(|| rig.encrypt());
             rig.faults().iv(Some(fault));
             // The first one that is repeated isn't yet.
             let error = (0..3).find_map(|_| rig.encrypt().err()).unwrap();
@@ -54,10 +55,46 @@ fn a_zero_or_repeated_iv_fails_the_request_and_takes_the_hsm_out() {
             assert!(rig.until(|rig| !rig.fleet.can_serve()));
             assert!(matches!(rig.status(), Status::Unavailable(text) if text.contains(why)));
             assert!(rig.encrypt().is_err());
+            // No probe brings it back, though its IVs are good again; it isn't even asked.
             rig.faults().iv(None);
+            rig.fleet.check_now();
+            assert!(!rig.fleet.wait_until(Duration::from_secs(1), |fleet| fleet.can_serve()));
+            assert!(matches!(rig.decrypt(&made), Err(Error::Unavailable(text)) if text.contains(why)));
+            assert!(rig.fleet.health()[0].bad_ivs > 0);
+            let another = start_fleet(&rig.parts, Isolation::Process, rig.state.path(), |_, settings| {
+                settings.hsms[0].quirks = quirks;
+            });
+            rig.fleet = another;
             rig.until_active();
-            eventually(|| rig.encrypt());
+            assert_eq!(eventually(|| rig.decrypt(&made)), TEXT);
         }
+    }
+}
+
+#[test]
+fn the_other_hsms_of_a_fleet_serve_on_when_one_makes_a_bad_iv() {
+    for isolation in BOTH {
+        let tokens: Option<Vec<_>> = ["good", "bad"].into_iter().map(Token::softhsm2).collect();
+        let Some(tokens) = tokens else { return };
+        let parts: Vec<_> = tokens.into_iter().map(Part::new).collect();
+        parts.iter().for_each(|part| part.faults.form(Some(Form::IvInParams)));
+        let rig = Rig::start(parts, isolation, |_, settings| {
+            settings.hsms.iter_mut().for_each(|hsm| hsm.quirks.iv = IvSource::Parameters);
+        });
+        rig.until_active();
+        rig.parts[1].faults.iv(Some(IvFault::Zero));
+        // Its turn comes; the caller gets the other's ciphertext.
+        while rig.fleet.health()[1].bad_ivs == 0 {
+            assert_eq!(&*eventually(|| rig.encrypt()).hsm, "good");
+        }
+        assert!(matches!(&rig.fleet.health()[1].status, Status::Unavailable(why) if why.contains("zeros")));
+        rig.parts[1].faults.iv(None);
+        rig.fleet.check_now();
+        assert!(!rig.fleet.wait_until(Duration::from_secs(1), |fleet| {
+            !matches!(fleet.health()[1].status, Status::Unavailable(_))
+        }));
+        let made = eventually(|| rig.encrypt());
+        assert_eq!((&*made.hsm, eventually(|| rig.decrypt(&made)).as_slice()), ("good", TEXT));
     }
 }
 

@@ -180,7 +180,7 @@ fn ciphertexts_of_awss_sample_proxy_decrypt_where_that_is_allowed() {
         assert!(matches!(eventually_fails(|| rig.decrypt(&altered)), Error::InvalidCiphertext));
         for aad in [None, Some(b"".as_slice())] {
             let made = of_the_sample_proxy(token, aad, metadata);
-            let sealed = crate::rig::sealed(&made);
+            let sealed = made.sealed();
             let framed = frame(b"", metadata);
             let deadline = || std::time::Instant::now() + crate::rig::PATIENCE;
             let opened =

@@ -1,6 +1,6 @@
 //! One HSM without faults.
 
-use crate::rig::{AAD, BOTH, Part, Rig, TEXT, eventually, frame, sealed};
+use crate::rig::{AAD, BOTH, Part, Rig, TEXT, eventually, frame};
 use holdfast_pkcs11::{Encrypted, Error, KeyDescription, Status, wait};
 use holdfast_test_tokens::{Function, Token};
 use std::time::{Duration, Instant};
@@ -25,13 +25,13 @@ fn what_is_encrypted_decrypts_and_what_is_altered_does_not() {
         assert_eq!(made.metadata, [2, 0, 0, 0, 1]);
         assert_eq!(&*made.hsm, "one");
         let framed = frame(AAD, &made.metadata);
-        let opened = wait(fleet.decrypt("demo", sealed(&made), AAD, &framed, soon())).unwrap();
+        let opened = wait(fleet.decrypt("demo", made.sealed(), AAD, &framed, soon())).unwrap();
         assert_eq!(opened.plaintext.as_slice(), TEXT);
-        wait(fleet.verify("demo", &made, &framed, TEXT, soon())).unwrap();
-        assert!(wait(fleet.verify("demo", &made, &framed, b"other", soon())).is_err());
+        wait(fleet.verify("demo", made.sealed(), &framed, TEXT, soon())).unwrap();
+        assert!(wait(fleet.verify("demo", made.sealed(), &framed, b"other", soon())).is_err());
 
         let refused = |made: &Encrypted, framed: &[u8]| {
-            let result = wait(fleet.decrypt("demo", sealed(made), AAD, framed, soon()));
+            let result = wait(fleet.decrypt("demo", made.sealed(), AAD, framed, soon()));
             assert!(matches!(result, Err(Error::InvalidCiphertext)), "{:?}", result.err());
         };
         refused(&made, &frame(b"other", &made.metadata));
@@ -65,7 +65,7 @@ fn inputs_of_any_length_go_there_and_back() {
             let framed = |metadata: &[u8]| frame(&aad, metadata);
             let made = wait(rig.fleet.encrypt("demo", &text, framed, soon())).unwrap();
             let opened =
-                wait(rig.fleet.decrypt("demo", sealed(&made), &aad, &framed(&made.metadata), soon()))
+                wait(rig.fleet.decrypt("demo", made.sealed(), &aad, &framed(&made.metadata), soon()))
                     .unwrap();
             assert_eq!(opened.plaintext.as_slice(), text);
         }

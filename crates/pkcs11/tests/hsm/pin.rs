@@ -1,7 +1,7 @@
 //! A wrong PIN costs one try, ever.
 
-use crate::rig::{BOTH, Part, Rig, THREADS, eventually, start_fleet};
-use holdfast_pkcs11::{Isolation, Status};
+use crate::rig::{BOTH, PATIENCE, Part, Rig, THREADS, eventually, start_fleet};
+use holdfast_pkcs11::{Fleet, Health, HsmSettings, Isolation, Status, TokenSelector};
 use holdfast_test_tokens::{Crash, Function, Token, When};
 
 /// CKF_USER_PIN_FINAL_TRY and CKF_USER_PIN_LOCKED.
@@ -30,6 +30,31 @@ fn a_wrong_pin_is_tried_once_and_not_again_after_a_restart() {
         *rig.parts[0].pin.lock().unwrap() = rig.parts[0].token.pin();
         rig.until_active();
         eventually(|| rig.encrypt());
+    }
+}
+
+#[test]
+fn a_wrong_pin_is_tried_once_whatever_a_token_is_called_and_however_it_is_found() {
+    for isolation in BOTH {
+        let Some(token) = Token::softhsm2("found-twice") else { return };
+        let part = Part::new(token);
+        *part.pin.lock().unwrap() = "9999-9999".into();
+        let rig = Rig::start(vec![part], isolation, |parts, settings| {
+            let token = TokenSelector::Serial(parts[0].token.serial());
+            settings.hsms.push(HsmSettings { name: "by-serial".into(), token, ..settings.hsms[0].clone() });
+        });
+        let refused = |fleet: &Fleet| {
+            let says = |health: Health| matches!(health.status, Status::Unavailable(why) if why.contains("refused before"));
+            fleet.health().into_iter().all(says)
+        };
+        assert!(rig.until(|rig| refused(&rig.fleet)), "{:?}", rig.fleet.health());
+        let state = tempfile::tempdir().unwrap();
+        let another = start_fleet(&rig.parts, isolation, state.path(), |_, settings| {
+            settings.hsms[0].name = "of-another-key-store".into();
+            settings.pin_folder = rig.state.path().to_owned();
+        });
+        assert!(another.wait_until(PATIENCE, refused), "{:?}", another.health());
+        assert_eq!(rig.faults().calls(Function::C_Login), 1, "{isolation:?}");
     }
 }
 
@@ -101,14 +126,14 @@ fn a_pin_that_changes_is_read_anew() {
 #[test]
 fn a_token_is_named_by_its_label_or_serial_number() {
     let Some(rig) = Rig::with(&["serial"], Isolation::Process, |parts, settings| {
-        settings.hsms[0].token = holdfast_pkcs11::TokenSelector::Serial(parts[0].token.serial());
+        settings.hsms[0].token = TokenSelector::Serial(parts[0].token.serial());
     }) else {
         return;
     };
     eventually(|| rig.encrypt());
     let Some(token) = Token::softhsm2("unnamed") else { return };
     let rig = Rig::start(vec![Part::new(token)], THREADS, |_, settings| {
-        settings.hsms[0].token = holdfast_pkcs11::TokenSelector::Label("another".into());
+        settings.hsms[0].token = TokenSelector::Label("another".into());
     });
     assert!(rig.until(|rig| says(rig, "no token with the label 'another'")), "{:?}", rig.status());
 }

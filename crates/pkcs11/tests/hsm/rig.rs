@@ -1,9 +1,8 @@
 //! A fleet on tokens of its own.
 
-use cryptoki::object::{Attribute, KeyType, ObjectClass};
 use holdfast_pkcs11::{
-    Encrypted, Error, Fleet, FleetSettings, HsmSettings, Isolation, Sealed, Status, TokenSelector,
-    WorkerCommand, wait,
+    Encrypted, Error, Fleet, FleetSettings, HsmSettings, Isolation, Status, TokenSelector, WorkerCommand,
+    wait,
 };
 use holdfast_secret::Secret;
 use holdfast_test_tokens::{Faults, Token};
@@ -53,19 +52,7 @@ impl Part {
 
 /// The same key on every token.
 pub fn import_key(token: &Token, label: &str) {
-    let template = [
-        Attribute::Class(ObjectClass::SECRET_KEY),
-        Attribute::KeyType(KeyType::AES),
-        Attribute::Token(true),
-        Attribute::Private(true),
-        Attribute::Sensitive(true),
-        Attribute::Extractable(false),
-        Attribute::Encrypt(true),
-        Attribute::Decrypt(true),
-        Attribute::Label(label.as_bytes().to_vec()),
-        Attribute::Value(vec![0x42; 32]),
-    ];
-    token.session().create_object(&template).unwrap();
+    token.import_key(label, [0x42; 32], true, true);
 }
 
 pub fn worker() -> WorkerCommand {
@@ -164,12 +151,8 @@ pub fn encrypt(fleet: &Fleet, key: &str) -> Result<Encrypted, Error> {
 
 pub fn decrypt(fleet: &Fleet, key: &str, made: &Encrypted) -> Result<Vec<u8>, Error> {
     let framed = frame(AAD, &made.metadata);
-    let decrypted = wait(fleet.decrypt(key, sealed(made), AAD, &framed, Instant::now() + BUDGET))?;
+    let decrypted = wait(fleet.decrypt(key, made.sealed(), AAD, &framed, Instant::now() + BUDGET))?;
     Ok(decrypted.plaintext.to_vec())
-}
-
-pub fn sealed(made: &Encrypted) -> Sealed<'_> {
-    Sealed { ciphertext: &made.ciphertext, iv: &made.iv, tag: &made.tag, metadata: &made.metadata }
 }
 
 /// Tries until it succeeds: a busy machine may not keep the budget.

@@ -47,11 +47,6 @@ struct Wrapped<'a> {
 }
 
 impl HsmSeal {
-    /// With the key of this label.
-    pub fn new(hsm: Hsm, key: String) -> HsmSeal {
-        HsmSeal { hsm, key, pin_folder: PathBuf::new() }
-    }
-
     fn unavailable(&self, why: impl std::fmt::Display) -> HsmKeyError {
         HsmKeyError::Unavailable(format!("{}: {why}", self.hsm.name))
     }
