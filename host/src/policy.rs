@@ -31,6 +31,7 @@ pub mod registry;
 mod self_test;
 mod shadow;
 mod signature;
+mod slow;
 mod snapshot;
 mod stored;
 mod unusable;

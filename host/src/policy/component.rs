@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::sandbox::{FailureCounts, SandboxFailure};
 use holdfast_gate::query::{Decision, Effect, Query};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::bindings::types;
 use super::cache::DecisionCache;
@@ -14,6 +14,7 @@ use super::facts::{Reads, key};
 use super::failure::{LimitReached, PolicyFailure};
 use super::guest::{self, Limits, Run};
 use super::load::{Load, LoadError, Loaded};
+use super::slow;
 use super::{Deciding, Policy, PolicyIdentity, PolicyMetrics};
 
 /// On a busy machine the host itself may have waited.
@@ -24,8 +25,8 @@ const LOGGED_CHARACTERS: usize = 64;
 
 /// A component that has read its document. Each decision that isn't cached runs in a fresh instance.
 pub struct ComponentPolicy {
-    loaded: Loaded,
-    slots: Semaphore,
+    loaded: Arc<Loaded>,
+    slots: Arc<Semaphore>,
     limits: Limits,
     identity: PolicyIdentity,
     rules: HashSet<String>,
@@ -45,7 +46,7 @@ impl ComponentPolicy {
         let types::Description { engine, reads, rules, messages } = loaded.description.clone();
         let reads = Reads::new(reads);
         Ok(ComponentPolicy {
-            slots: Semaphore::new(slots(&load.limits, loaded.is_snapshot())),
+            slots: Arc::new(Semaphore::new(slots(&load.limits, loaded.is_snapshot()))),
             rules: rules.iter().cloned().collect(),
             identity: PolicyIdentity {
                 component: loaded.component.clone(),
@@ -59,7 +60,7 @@ impl ComponentPolicy {
             cache: DecisionCache::new(load.limits.cache),
             failures: FailureCounts::default(),
             limits: load.limits,
-            loaded,
+            loaded: Arc::new(loaded),
         })
     }
 
@@ -77,22 +78,10 @@ impl ComponentPolicy {
     pub(super) async fn evaluate(&self, query: &Query) -> Result<Decision, PolicyFailure> {
         let closed =
             |_| PolicyFailure { kind: SandboxFailure::Busy, detail: "the policy is closed".to_owned() };
-        let _slot = self.slots.acquire().await.map_err(closed)?;
-        let Limits { time, output, .. } = self.limits;
-        let mut store = guest::store(&self.loaded.engine, Run::Deciding, time, self.loaded.memory, output);
-        let decision = async {
-            let policy = self.loaded.instance(&mut store, self.reads.time(query)).await?;
-            let others = self.reads.others(query);
-            let view = self.reads.view(query, &others);
-            policy.holdfast_policy_policy().call_evaluate(&mut store, view).await
-        };
-        if self.loaded.is_snapshot() {
-            return self.check(decision.await?);
-        }
-        // A component that waits inside WASI doesn't run, so no tick ends it.
-        let late = |_| PolicyFailure::from(wasmtime::Error::from(LimitReached::Time(time.as_millis())));
-        let decision = tokio::time::timeout(time.max(LEAST_TIME), decision).await.map_err(late)?;
-        self.check(decision?)
+        let slot = self.slots.clone().acquire_owned().await.map_err(closed)?;
+        let (loaded, reads) = (self.loaded.clone(), self.reads);
+        let run = run(loaded, reads, self.limits.time, self.limits.output, query.clone(), slot);
+        self.check(slow::run(Box::pin(run)).await?)
     }
 
     /// Takes a decision only if it is one of this document, and denies where there were errors.
@@ -118,6 +107,30 @@ impl ComponentPolicy {
         };
         Ok(Decision { effect, rules, errors, message })
     }
+}
+
+/// Has a fresh instance decide. It owns what it needs, so that it can go on wherever there is room.
+async fn run(
+    loaded: Arc<Loaded>,
+    reads: Reads,
+    time: Duration,
+    output: usize,
+    query: Query,
+    _slot: OwnedSemaphorePermit,
+) -> Result<types::Decision, PolicyFailure> {
+    let mut store = guest::store(&loaded.engine, Run::Deciding, time, loaded.memory, output);
+    let decision = async {
+        let policy = loaded.instance(&mut store, reads.time(&query)).await?;
+        let others = reads.others(&query);
+        let view = reads.view(&query, &others);
+        policy.holdfast_policy_policy().call_evaluate(&mut store, view).await
+    };
+    if loaded.is_snapshot() {
+        return Ok(decision.await?);
+    }
+    // A component that waits inside WASI doesn't run, so no tick ends it.
+    let late = |_| PolicyFailure::from(wasmtime::Error::from(LimitReached::Time(time.as_millis())));
+    Ok(tokio::time::timeout(time.max(LEAST_TIME), decision).await.map_err(late)??)
 }
 
 /// Instances at a time: those with memory of their own are few.

@@ -193,6 +193,8 @@ pub(super) fn store(
         }
         Ok(match run {
             Run::Loading => UpdateDeadline::Yield(1),
+            // From here on elsewhere (see `slow`).
+            Run::Deciding if bounds.ticks == 1 => UpdateDeadline::Yield(1),
             Run::Deciding => pause(bounds.ticks),
         })
     });
