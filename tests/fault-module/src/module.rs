@@ -35,6 +35,8 @@ pub struct Module {
     /// Shared by calls inside the real module; alone is who closes sessions behind their back.
     pub sessions_in_use: RwLock<()>,
     pub sessions: Mutex<HashMap<CK_SESSION_HANDLE, CK_SLOT_ID>>,
+    /// Held where sessions are limited, from counting them until there is one more.
+    pub opening: Mutex<()>,
     pub operations: Mutex<HashMap<CK_SESSION_HANDLE, Operation>>,
     pub messages: Mutex<HashMap<(CK_SESSION_HANDLE, Direction), u64>>,
     pub last_iv: Mutex<Vec<u8>>,
@@ -75,6 +77,7 @@ impl Module {
             stamp: Mutex::default(),
             sessions_in_use: RwLock::default(),
             sessions: Mutex::default(),
+            opening: Mutex::default(),
             operations: Mutex::default(),
             messages: Mutex::default(),
             last_iv: Mutex::default(),

@@ -68,6 +68,7 @@ pub unsafe fn open(
     session: *mut CK_SESSION_HANDLE,
 ) -> CK_RV {
     let open = || module.status.sum(|process| process.sessions.load(Ordering::Relaxed));
+    let _one_at_a_time = rules.sessions.map(|_| lock(&module.opening));
     if rules.sessions.is_some_and(|limit| open() >= limit) {
         return CKR_SESSION_COUNT;
     }
