@@ -1,6 +1,7 @@
 //! Builds the components and the host.
 
 mod component;
+mod compose;
 pub mod languages;
 pub mod table;
 
@@ -32,17 +33,23 @@ pub fn components(workspace: &Workspace, which: Which) -> Result<()> {
         for component in &list {
             let started = Instant::now();
             let built = component::build(workspace, &toolchain, component)?;
-            let state = if built.changed { "new" } else { "unchanged" };
-            println!(
-                "   {:<20} {:>9} bytes  sha256:{}  {}",
-                component.name,
-                built.size,
-                built.sha256,
-                dim(format!("{state}, {}", seconds(started.elapsed())))
-            );
+            tell(&component.name, &built, started);
         }
+        let started = Instant::now();
+        let composed = compose::build(workspace)?;
+        tell(compose::NAME, &composed, started);
         Ok(())
     })
+}
+
+fn tell(name: &str, built: &component::Built, started: Instant) {
+    let state = if built.changed { "new" } else { "unchanged" };
+    println!(
+        "   {name:<20} {:>9} bytes  sha256:{}  {}",
+        built.size,
+        built.sha256,
+        dim(format!("{state}, {}", seconds(started.elapsed())))
+    );
 }
 
 /// Builds the program `holdfast`.

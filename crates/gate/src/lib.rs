@@ -4,13 +4,14 @@
 //! gate component) applies the very same rules. The way of a request through the modules:
 //!
 //! [`target`] (path grammar) -> [`sigv4`] (head, then body) -> [`body`] (strict reading) -> [`query`] (facts for the
-//! policy) -> [`aead`] (framing of the AAD, CDIV) -> [`reply`] (what may leave).
+//! policy) -> [`aead`] (framing of the AAD, CDIV) -> [`reply`] (what may leave) -> [`record`] (what is written of it).
 
 pub mod aead;
 pub mod arn;
 pub mod body;
 pub mod error;
 pub mod query;
+pub mod record;
 pub mod reply;
 pub mod sigv4;
 pub mod strict;

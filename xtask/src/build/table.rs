@@ -43,6 +43,8 @@ pub fn product() -> Vec<Component> {
         component("proxy", Memory { stack: 16 * KIB, initial: Some(128 * KIB), max: Some(4096 * KIB) }),
         // Cedar recurses, and its needs follow from the policy.
         component("policy-cedar", Memory { stack: 1024 * KIB, initial: None, max: None }),
+        component("spin-gate", Memory { stack: 128 * KIB, initial: None, max: None }),
+        component("spin-front", Memory { stack: 128 * KIB, initial: None, max: None }),
     ]
 }
 

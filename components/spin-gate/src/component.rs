@@ -1,0 +1,210 @@
+//! The logic as a component: exports of `holdfast:gate` carried out by its neighbours.
+
+mod convert;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use holdfast_gate::body::{DecryptInputs, EncryptInputs};
+use holdfast_gate::query::{Decision, Query};
+use holdfast_gate::sigv4::{AuthenticationFault, Claim};
+use holdfast_keystore::{Random, RandomError};
+use zeroize::Zeroizing;
+
+use crate::home::{self, Head, Home};
+use crate::outside::{Clock, Outside};
+use crate::{BodyFault, Settings};
+
+wit_bindgen::generate!({
+    path: [
+        "../../wit/authn",
+        "../../wit/gate",
+        "../../wit/policy",
+        "wit",
+    ],
+    world: "holdfast:spin/gate",
+    generate_all,
+});
+
+use exports::holdfast::gate::{intake, types};
+use holdfast::authn::sigv4;
+use holdfast::policy::policy;
+use wasi::clocks::system_clock;
+use wasi::random::random;
+
+struct Component;
+
+thread_local! {
+    /// All that requests share. Replaced as a whole; requests under way keep what they began with.
+    static HOME: RefCell<Option<Rc<Home>>> = const { RefCell::new(None) };
+}
+
+struct Neighbours;
+
+impl Random for Neighbours {
+    fn fill(&mut self, out: &mut [u8]) -> Result<(), RandomError> {
+        let mut done = 0;
+        while done < out.len() {
+            // A source may give less than it was asked for, but always something.
+            let bytes = Zeroizing::new(random::get_random_bytes((out.len() - done) as u64));
+            let length = bytes.len().min(out.len() - done);
+            if length == 0 {
+                return Err(RandomError { reason: "wasi:random gave nothing".into() });
+            }
+            out[done..done + length].copy_from_slice(&bytes[..length]);
+            done += length;
+        }
+        Ok(())
+    }
+}
+
+impl Outside for Neighbours {
+    fn claim(&mut self, head: &[u8]) -> Result<Claim, AuthenticationFault> {
+        match sigv4::read_claim(head) {
+            Ok(claim) => Ok(Claim {
+                access_key_id: claim.access_key_id,
+                date: claim.date,
+                region: claim.region,
+                service: claim.service,
+                signed_headers: claim.signed_headers,
+                signature: claim.signature,
+            }),
+            Err(sigv4::Refusal::Repeated) => Err(AuthenticationFault::HeaderCount),
+            Err(sigv4::Refusal::Missing | sigv4::Refusal::Scheme | sigv4::Refusal::Malformed) => {
+                Err(AuthenticationFault::Claim)
+            }
+        }
+    }
+
+    fn decide(&mut self, query: &Query) -> Decision {
+        let reads = policy::describe().reads;
+        convert::decision(policy::evaluate(&convert::query(query, reads)))
+    }
+
+    fn now(&mut self) -> Clock {
+        let now = system_clock::now();
+        Clock { seconds: u64::try_from(now.seconds).unwrap_or(0), nanoseconds: now.nanoseconds }
+    }
+}
+
+impl intake::Guest for Component {
+    type Expecting = crate::Expecting;
+    type Exchange = crate::Exchange;
+
+    fn configure(settings: intake::Settings) -> Result<(), String> {
+        let settings = Settings {
+            keystore: settings.keystore,
+            seal_key: Zeroizing::new(settings.seal_key),
+            key_stores: settings.key_stores,
+        };
+        let home = settings.read().map_err(|error| error.to_string())?;
+        HOME.with(|cell| cell.replace(Some(Rc::new(home))));
+        Ok(())
+    }
+
+    fn open(head: intake::Head) -> Result<intake::Opened, intake::Answer> {
+        let Some(home) = HOME.with(|cell| cell.borrow().clone()) else {
+            return Err(convert::answer(home::unconfigured()));
+        };
+        let intake::Head { method, path, authority, headers } = head;
+        let head = Head { method, path, authority, headers };
+        let expecting = home.open(head, &mut Neighbours).map_err(convert::answer)?;
+        let body_limit = u32::try_from(home::BODY_LIMIT).unwrap_or(u32::MAX);
+        Ok(intake::Opened { expecting: intake::Expecting::new(expecting), body_limit })
+    }
+}
+
+impl intake::GuestExpecting for crate::Expecting {
+    fn complete(
+        expecting: intake::Expecting,
+        body: Result<Vec<u8>, intake::BodyFault>,
+    ) -> Result<intake::Received, intake::Answer> {
+        let body = body.map_err(|fault| match fault {
+            intake::BodyFault::TooLong => BodyFault::TooLong,
+            intake::BodyFault::Broken => BodyFault::Broken,
+        });
+        let received = expecting.into_inner::<crate::Expecting>().complete(body).map_err(convert::answer)?;
+        Ok(intake::Received {
+            exchange: intake::Exchange::new(received.exchange),
+            request: types::Request::new(received.request),
+            path: received.path,
+        })
+    }
+}
+
+impl intake::GuestExchange for crate::Exchange {
+    fn close(exchange: intake::Exchange, answer: intake::Answer) -> intake::Closed {
+        let exchange = exchange.into_inner::<crate::Exchange>();
+        let closed = exchange.close(answer.status, answer.body, &mut Neighbours);
+        intake::Closed { answer: convert::answer((closed.status, closed.body)), record: closed.record }
+    }
+}
+
+impl types::Guest for Component {
+    type Request = crate::Request;
+    type Admission = crate::Admission;
+    type Grant = crate::Grant;
+}
+
+impl types::GuestRequest for crate::Request {
+    fn admit(request: types::Request) -> Result<types::Admitted, types::Refusal> {
+        let (admission, body) = request.into_inner::<crate::Request>().admit().map_err(convert::refusal)?;
+        Ok(types::Admitted { admission: types::Admission::new(admission), body })
+    }
+}
+
+impl types::GuestAdmission for crate::Admission {
+    fn authorize(
+        admission: types::Admission,
+        operation: types::Operation,
+        key_id: String,
+    ) -> Result<types::Grant, types::Refusal> {
+        let admission = admission.into_inner::<crate::Admission>();
+        let grant = admission.authorize(convert::operation(operation), &key_id, &mut Neighbours);
+        grant.map(types::Grant::new).map_err(convert::refusal)
+    }
+
+    fn health(admission: types::Admission) -> Result<types::Health, types::Refusal> {
+        let health = admission.into_inner::<crate::Admission>().health(&mut Neighbours);
+        health.map(convert::health).map_err(convert::refusal)
+    }
+}
+
+impl types::GuestGrant for crate::Grant {
+    fn get_key_metadata(grant: types::Grant) -> Result<types::KeyMetadata, types::Refusal> {
+        let metadata = grant.into_inner::<crate::Grant>().key_metadata().map_err(convert::refusal)?;
+        Ok(types::KeyMetadata {
+            key_spec: metadata.key_spec,
+            key_usage: metadata.key_usage,
+            enabled: metadata.enabled,
+        })
+    }
+
+    fn encrypt(grant: types::Grant, input: types::EncryptInput) -> Result<types::Encrypted, types::Refusal> {
+        let claimed =
+            EncryptInputs { plaintext: input.plaintext.into(), aad: input.aad, with_cdiv: input.with_cdiv };
+        let encrypted = grant.into_inner::<crate::Grant>().encrypt(&claimed, &mut Neighbours);
+        let encrypted = encrypted.map_err(convert::refusal)?;
+        Ok(types::Encrypted {
+            ciphertext: encrypted.ciphertext,
+            iv: encrypted.iv,
+            tag: encrypted.tag,
+            metadata: encrypted.metadata,
+            cdiv: encrypted.cdiv.map(Vec::from),
+        })
+    }
+
+    fn decrypt(grant: types::Grant, input: types::DecryptInput) -> Result<Vec<u8>, types::Refusal> {
+        let claimed = DecryptInputs {
+            ciphertext: input.ciphertext,
+            iv: input.iv,
+            tag: input.tag,
+            aad: input.aad,
+            metadata: input.metadata,
+        };
+        let plaintext = grant.into_inner::<crate::Grant>().decrypt(&claimed).map_err(convert::refusal)?;
+        Ok(plaintext.to_vec())
+    }
+}
+
+export!(Component);

@@ -1,0 +1,262 @@
+//! The audit record of a request (checklist L1): every fact that the policy saw, and what came of it. Never a plaintext, key,
+//! secret or signature (L2).
+
+use crate::body::RequestMetadata;
+use crate::error::ErrorName;
+use crate::query::{Decision, DecryptCounts, Effect};
+use crate::sigv4::format_date_time;
+use crate::strict::write_text;
+use crate::target::Call;
+
+/// The version of the records' schema; docs/operations.md describes it.
+pub const SCHEMA: u32 = 1;
+
+/// What there is to tell of a request. What a home of the gate doesn't know is left out.
+#[derive(Clone, Copy)]
+pub struct Record<'a> {
+    /// When the head was read: milliseconds since 1970.
+    pub received: u64,
+    /// The key store's name.
+    pub key_store: &'a str,
+    /// Whose credential signed, once verified.
+    pub access_key_id: Option<&'a str>,
+    /// What the signed path asks for.
+    pub called: Option<Call<'a>>,
+    /// The time that the policy saw, in seconds since 1970.
+    pub policy_time: u64,
+    /// The client's address.
+    pub client: Option<&'a str>,
+    /// The subject of its certificate.
+    pub tls_peer: Option<&'a str>,
+    /// As KMS sent it.
+    pub metadata: Option<&'a RequestMetadata>,
+    /// What the policy said.
+    pub decision: Option<&'a Decision>,
+    /// The counts that the policy saw.
+    pub decrypts: DecryptCounts,
+    /// Which policy decided.
+    pub policy: Option<Policy<'a>>,
+    /// Which key manager served.
+    pub key_manager: Option<&'a str>,
+    /// The HTTP status.
+    pub status: u16,
+    /// Of an error.
+    pub error: Option<ErrorName>,
+    /// What the gate itself said; a component's message could repeat what it has seen.
+    pub reason: Option<&'a str>,
+    /// From the head to the answer.
+    pub microseconds: u64,
+    /// Digests of the proxy and sigv4 components.
+    pub components: Option<(&'a str, &'a str)>,
+}
+
+/// The policy that decided.
+#[derive(Clone, Copy)]
+pub struct Policy<'a> {
+    /// The component's digest.
+    pub component: &'a str,
+    /// The document's revision.
+    pub revision: &'a str,
+    /// Digest and number, of an artefact that was activated while the host ran.
+    pub activation: Option<(&'a str, u64)>,
+}
+
+impl Record<'_> {
+    /// One line, with its line feed.
+    pub fn line(&self) -> String {
+        let mut line = Line::start();
+        line.text("time", &rfc3339(self.received));
+        line.text("keyStore", self.key_store);
+        line.optional("accessKeyId", self.access_key_id);
+        match self.called {
+            Some(Call::Health) => line.text("operation", "GetHealthStatus"),
+            Some(Call::Key { key_id, operation }) => {
+                line.text("operation", operation.name());
+                line.text("keyId", key_id);
+            }
+            None => {}
+        }
+        line.raw("policyTime", &self.policy_time.to_string());
+        line.optional("client", self.client);
+        line.optional("tlsPeer", self.tls_peer);
+        if let Some(metadata) = self.metadata {
+            request_metadata(&mut line, metadata);
+        }
+        if let Some(decision) = self.decision {
+            let DecryptCounts { minute, hour, key_minute, key_hour } = self.decrypts;
+            line.raw("decrypts", &format!("[{minute},{hour},{key_minute},{key_hour}]"));
+            line.open("policy");
+            line.text("effect", if decision.effect == Effect::Allow { "allow" } else { "deny" });
+            line.texts("rules", &decision.rules);
+            if !decision.errors.is_empty() {
+                line.texts("errors", &decision.errors);
+            }
+            line.optional("message", decision.message.as_deref());
+            if let Some(policy) = self.policy {
+                line.text("component", policy.component);
+                line.text("revision", policy.revision);
+                if let Some((artefact, number)) = policy.activation {
+                    line.text("artefact", artefact);
+                    line.raw("activation", &number.to_string());
+                }
+            }
+            line.close();
+        }
+        line.optional("keyManager", self.key_manager);
+        line.raw("status", &self.status.to_string());
+        line.optional("errorName", self.error.map(ErrorName::as_str));
+        line.optional("reason", self.reason);
+        line.raw("microseconds", &self.microseconds.to_string());
+        line.optional("proxyComponent", self.components.map(|(proxy, _)| proxy));
+        line.optional("sigv4Component", self.components.map(|(_, sigv4)| sigv4));
+        line.finish()
+    }
+}
+
+fn request_metadata(line: &mut Line, metadata: &RequestMetadata) {
+    line.open("requestMetadata");
+    line.optional("awsPrincipalArn", metadata.principal.as_deref());
+    line.optional("awsSourceVpc", metadata.source_vpc.as_deref());
+    line.optional("awsSourceVpce", metadata.source_vpce.as_deref());
+    line.optional("kmsKeyArn", metadata.kms_key.as_deref());
+    line.text("kmsOperation", &metadata.kms_operation);
+    line.text("kmsRequestId", &metadata.kms_request_id);
+    line.optional("kmsViaService", metadata.via_service.as_deref());
+    if !metadata.other.is_empty() {
+        line.open("other");
+        for (name, value) in &metadata.other {
+            line.text(name, value);
+        }
+        line.close();
+    }
+    line.close();
+}
+
+/// A JSON object on one line, written member by member, `schema` first.
+pub struct Line(String);
+
+impl Line {
+    /// With the schema's version.
+    pub fn start() -> Line {
+        let mut line = Line(String::with_capacity(1024));
+        line.0.push_str("{\"schema\":");
+        line.0.push_str(&SCHEMA.to_string());
+        line
+    }
+
+    fn name(&mut self, name: &str) {
+        if !self.0.ends_with('{') {
+            self.0.push(',');
+        }
+        write_text(&mut self.0, name);
+        self.0.push(':');
+    }
+
+    /// A member whose value is JSON already.
+    pub fn raw(&mut self, name: &str, json: &str) {
+        self.name(name);
+        self.0.push_str(json);
+    }
+
+    /// A member that is a string.
+    pub fn text(&mut self, name: &str, text: &str) {
+        self.name(name);
+        write_text(&mut self.0, text);
+    }
+
+    /// A member that is left out where there is none.
+    pub fn optional(&mut self, name: &str, text: Option<&str>) {
+        if let Some(text) = text {
+            self.text(name, text);
+        }
+    }
+
+    fn texts(&mut self, name: &str, texts: &[String]) {
+        self.name(name);
+        self.0.push('[');
+        for (i, text) in texts.iter().enumerate() {
+            if i > 0 {
+                self.0.push(',');
+            }
+            write_text(&mut self.0, text);
+        }
+        self.0.push(']');
+    }
+
+    fn open(&mut self, name: &str) {
+        self.name(name);
+        self.0.push('{');
+    }
+
+    fn close(&mut self) {
+        self.0.push('}');
+    }
+
+    /// The line, with its line feed.
+    pub fn finish(mut self) -> String {
+        self.0.push_str("}\n");
+        self.0
+    }
+}
+
+/// `YYYY-MM-DDTHH:MM:SS.mmmZ` (RFC 3339), of milliseconds since 1970.
+pub fn rfc3339(milliseconds: u64) -> String {
+    let basic = format_date_time(milliseconds / 1000);
+    let (date, time) = basic.split_at(8);
+    format!(
+        "{}-{}-{}T{}:{}:{}.{:03}Z",
+        &date[..4],
+        &date[4..6],
+        &date[6..],
+        &time[1..3],
+        &time[3..5],
+        &time[5..7],
+        milliseconds % 1000
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l1_a_record_is_one_line_of_json_with_every_fact() {
+        let metadata = RequestMetadata {
+            principal: Some("a\nb\u{2028}\"".into()),
+            kms_operation: "Encrypt".into(),
+            kms_request_id: "r1".into(),
+            other: vec![("kmsNew".into(), "x".into())],
+            ..RequestMetadata::default()
+        };
+        let record = Record {
+            received: 1_440_938_160_007,
+            key_store: "demo",
+            access_key_id: Some("ID"),
+            called: None,
+            policy_time: 1_440_938_160,
+            client: Some("127.0.0.1:1"),
+            tls_peer: None,
+            metadata: Some(&metadata),
+            decision: None,
+            decrypts: DecryptCounts::default(),
+            policy: None,
+            key_manager: None,
+            status: 403,
+            error: Some(ErrorName::AccessDenied),
+            reason: None,
+            microseconds: 250,
+            components: Some(("p", "s")),
+        };
+        let line = record.line();
+        assert_eq!(line.lines().count(), 1);
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(read["time"], "2015-08-30T12:36:00.007Z");
+        assert_eq!(read["requestMetadata"]["awsPrincipalArn"], "a\nb\u{2028}\"");
+        assert_eq!(read["requestMetadata"]["other"]["kmsNew"], "x");
+        assert_eq!(
+            (read["status"].as_u64(), read["errorName"].as_str()),
+            (Some(403), Some("AccessDeniedException"))
+        );
+        assert_eq!((read["microseconds"].as_u64(), read["proxyComponent"].as_str()), (Some(250), Some("p")));
+    }
+}
