@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     bench, call, check_config, component, credential, hsm, init, key, keystore, kms_config, policy, serve,
+    spin_env,
 };
 
 /// An AWS KMS external key store (XKS) proxy whose request logic is sandboxed.
@@ -55,6 +56,8 @@ pub enum Command {
     Component(component::Arguments),
     /// Write, test, sign and compare policies, and change those of a running host.
     Policy(policy::Arguments),
+    /// Write what Spin needs to serve a folder's key stores.
+    SpinEnv(spin_env::Arguments),
     /// Put load on a key store and measure.
     Bench(bench::Arguments),
     /// A process that has an HSM's module; `serve` starts it.

@@ -16,6 +16,7 @@ mod opened;
 mod output;
 pub mod policy;
 pub mod serve;
+pub mod spin_env;
 mod when;
 
 use std::error::Error;
@@ -77,6 +78,7 @@ fn dispatch(command: Command, output: &mut Output) -> Result<(), CommandError> {
         Command::KmsConfig(arguments) => kms_config::run(arguments, output),
         Command::Component(arguments) => component::run(arguments, output),
         Command::Policy(arguments) => policy::run(arguments, output),
+        Command::SpinEnv(arguments) => spin_env::run(&arguments, output),
         Command::Bench(arguments) => bench::run(arguments, output),
         Command::Hsm(arguments) => hsm::run(arguments, output),
         Command::PolicyChecker { cache } => Ok(run_checker(&cache)?),

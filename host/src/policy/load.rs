@@ -194,6 +194,11 @@ impl Load<'_> {
         Ok(snapshot)
     }
 
+    /// The component with the document already inside, for hosts that can't configure it.
+    pub async fn configured(&self) -> Result<Vec<u8>, LoadError> {
+        self.snapshot().await
+    }
+
     /// Runs the component up to the point where it has read the document and decided once.
     async fn snapshot(&self) -> Result<Vec<u8>, LoadError> {
         let engine = guest::loading_engine().map_err(LoadError::Engine)?;
