@@ -102,6 +102,9 @@ fn a1_signed_names_are_sorted_and_stand_once() {
         refused(&host, &request.sign());
     }
     for name in ["host", "x-amz-date", "authorization"] {
+        if name == "host" && crate::differs("Spin takes the first host") {
+            continue;
+        }
         let mut twice = health(&host).sign();
         let value = twice.header(name).to_owned();
         twice.headers.push((name.to_owned(), value));
@@ -245,6 +248,9 @@ fn a2_unknown_ids_and_those_of_other_key_stores_are_refused_alike() {
 
 #[test]
 fn a2_nothing_helps_to_forge() {
+    if crate::differs("TLS and its log are Spin's") {
+        return;
+    }
     // Over HTTP/2, whose library has the most to say.
     let mut host = setup().tls().environment("RUST_LOG", "trace").start();
     let mut client = host.client_of(Protocol::Http2);

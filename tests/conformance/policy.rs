@@ -95,6 +95,9 @@ fn o10_a_request_is_denied_by_its_access_key_id() {
 fn o10_without_a_rule_or_without_a_policy_everything_is_denied() {
     let nothing = setup().policy("// no rules\n").start();
     encrypt(&nothing, "demo", &encrypt_body("x")).refused(403, "AccessDeniedException");
+    if crate::differs("without a policy spin-env refuses") {
+        return;
+    }
     let none = setup()
         .config(|config, _| {
             let store = config["key_store"].as_array_mut().unwrap()[0].as_table_mut().unwrap();

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::client::Client;
 use crate::setup::{Setup, run};
+use crate::spin::Spin;
 use crate::wait::{PATIENCE, wait_for};
 use crate::{places, raw::Raw};
 
@@ -52,6 +53,7 @@ pub struct Host {
     metrics: u16,
     credentials: Vec<(String, Credential)>,
     environment: Vec<(String, String)>,
+    spin: Option<Spin>,
     child: Child,
     address: SocketAddr,
 }
@@ -71,9 +73,31 @@ impl Host {
         metrics: u16,
         credentials: Vec<(String, Credential)>,
         environment: Vec<(String, String)>,
+        spin: Option<Spin>,
     ) -> Host {
-        let (child, address) = spawn(&home, &environment);
-        Host { folder, home, tls, metrics, credentials, environment, child, address }
+        let (child, address) = spawn(&home, &environment, spin.as_ref());
+        Host { folder, home, tls, metrics, credentials, environment, spin, child, address }
+    }
+
+    /// Ends the process, and has the same folder served by the composed component: [`Setup::spin`].
+    #[track_caller]
+    pub fn restart_in_spin(&mut self, program: &str, options: &[&str]) {
+        self.spin = Some(Spin::new(program, options));
+        self.restart();
+    }
+
+    /// Ends the process, and has the same folder served by the native host.
+    #[track_caller]
+    pub fn restart_natively(&mut self) {
+        self.terminate();
+        self.wait();
+        self.spin = None;
+        (self.child, self.address) = spawn(&self.home, &self.environment, None);
+    }
+
+    /// Whether the composed component serves, and not the native host.
+    pub fn is_spin(&self) -> bool {
+        self.spin.is_some()
     }
 
     /// Ends the process by SIGTERM and starts another in the same folder, on another port.
@@ -81,8 +105,9 @@ impl Host {
     pub fn restart(&mut self) {
         self.terminate();
         let status = self.wait();
-        assert!(status.success(), "{status}\n{}", self.log());
-        (self.child, self.address) = spawn(&self.home, &self.environment);
+        // The composed component's program doesn't handle the signal.
+        assert!(self.is_spin() || status.success(), "{status}\n{}", self.log());
+        (self.child, self.address) = spawn(&self.home, &self.environment, self.spin.as_ref());
     }
 
     /// The same by SIGKILL.
@@ -182,6 +207,12 @@ impl Host {
         run(Command::new(places::program()).args(arguments).arg("--config").arg(self.config_file()))
     }
 
+    /// Runs `holdfast ARGUMENTS` as it is; its standard output.
+    #[track_caller]
+    pub fn holdfast_alone(&self, arguments: &[&str]) -> String {
+        run(Command::new(places::program()).args(arguments))
+    }
+
     /// What it wrote to its standard error.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.home.join("stderr.log")).unwrap()).into_owned()
@@ -189,6 +220,13 @@ impl Host {
 
     /// The audit log as it is.
     pub fn audit_text(&self) -> String {
+        if self.is_spin() {
+            // Records and whatever else the component says go one way; Spin itself keeps that in a file.
+            let of_spin = std::fs::read_to_string(self.home.join(".spin/logs/holdfast_stderr.txt"));
+            let text = self.log() + &of_spin.unwrap_or_default();
+            let records = text.lines().filter(|line| line.starts_with('{'));
+            return records.fold(String::new(), |all, line| all + line + "\n");
+        }
         std::fs::read_to_string(self.home.join("audit.jsonl")).unwrap_or_default()
     }
 
@@ -267,12 +305,18 @@ fn contains(value: &Value, text: &str) -> bool {
 }
 
 #[track_caller]
-fn spawn(home: &Path, environment: &[(String, String)]) -> (Child, SocketAddr) {
+fn spawn(home: &Path, environment: &[(String, String)], spin: Option<&Spin>) -> (Child, SocketAddr) {
     let log = home.join("stderr.log");
     let stderr = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-    let mut child = Command::new(places::program())
-        .args(["serve", "--config"])
-        .arg(home.join("holdfast.toml"))
+    let (mut command, silent) = match spin {
+        Some(spin) => spin.command(home),
+        None => {
+            let mut command = Command::new(places::program());
+            command.args(["serve", "--config"]).arg(home.join("holdfast.toml"));
+            (command, None)
+        }
+    };
+    let mut child = command
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -280,6 +324,11 @@ fn spawn(home: &Path, environment: &[(String, String)]) -> (Child, SocketAddr) {
         .spawn()
         .unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    if let Some(address) = silent {
+        std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+        wait_for("Spin to listen", || TcpStream::connect(address).ok().map(drop));
+        return (child, address);
+    }
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let mut line = String::new();
@@ -290,8 +339,8 @@ fn spawn(home: &Path, environment: &[(String, String)]) -> (Child, SocketAddr) {
     });
     // Without a cache, Cedar has to be compiled first.
     let line = receiver.recv_timeout(Duration::from_secs(120)).unwrap_or_default();
-    let address = line.trim_end().strip_prefix("listening on ").and_then(|url| url.split_once("://"));
-    let Some((_, address)) = address else {
+    let address = line.trim_end().strip_prefix("listening on ");
+    let Some(address) = address.map(|url| url.split_once("://").map_or(url, |(_, address)| address)) else {
         let _ = child.kill();
         let _ = child.wait();
         panic!("the host didn't start: {line:?}\n{}", std::fs::read_to_string(log).unwrap_or_default());

@@ -14,6 +14,7 @@ mod places;
 mod raw;
 mod reply;
 mod setup;
+mod spin;
 mod wait;
 
 pub use body::{base64, decrypt_body, encrypt_body, metadata_body, request_id, request_metadata, unbase64};

@@ -7,6 +7,7 @@ use toml::{Table, Value};
 
 use crate::host::{Credential, Host};
 use crate::places;
+use crate::spin::Spin;
 
 /// A policy that allows everything, by the rule `permit-all`.
 pub const PERMIT_ALL: &str = "@id(\"permit-all\") permit (principal, action, resource);\n";
@@ -23,6 +24,7 @@ pub struct Setup {
     key_stores: Vec<(String, String)>,
     edits: Vec<Edit>,
     environment: Vec<(String, String)>,
+    spin: Option<Spin>,
 }
 
 impl Default for Setup {
@@ -41,7 +43,14 @@ impl Setup {
             key_stores: Vec::new(),
             edits: Vec::new(),
             environment: Vec::new(),
+            spin: None,
         }
+    }
+
+    /// Serves the folder by the composed component, in `program` (of the package `holdfast-test-spin`) with `options`.
+    pub fn spin(mut self, program: impl Into<PathBuf>, options: &[&str]) -> Setup {
+        self.spin = Some(Spin::new(program, options));
+        self
     }
 
     /// HTTPS, with the certificate that `holdfast init` makes.
@@ -199,7 +208,7 @@ impl Setup {
             credentials.push((name.clone(), Credential::of_kms_config(json.as_bytes())));
             holdfast(&["key", "create", &format!("{name}-key"), "--key-store", name]);
         }
-        Host::serve(folder, home, self.tls, metrics, credentials, self.environment)
+        Host::serve(folder, home, self.tls, metrics, credentials, self.environment, self.spin)
     }
 }
 
@@ -226,6 +235,6 @@ pub fn run(command: &mut Command) -> String {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
