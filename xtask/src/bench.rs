@@ -14,6 +14,7 @@ mod policy_life;
 mod project;
 mod run;
 mod sandbox_price;
+mod spin;
 mod startup;
 mod throughput;
 
@@ -58,9 +59,11 @@ pub enum Group {
     HsmHang,
     /// Millions of calls, of a software key and of SoftHSM2: nothing grows.
     Many,
+    /// The composed component that Spin runs.
+    Spin,
 }
 
-const ALL: [Group; 14] = [
+const ALL: [Group; 15] = [
     Group::Startup,
     Group::Throughput,
     Group::Latency,
@@ -75,6 +78,7 @@ const ALL: [Group; 14] = [
     Group::HsmSlow,
     Group::HsmHang,
     Group::Many,
+    Group::Spin,
 ];
 
 impl Group {
@@ -99,6 +103,7 @@ impl Group {
             Group::HsmSlow => hsm::slow::WHAT,
             Group::HsmHang => hsm::hang::WHAT,
             Group::Many => hsm::many::WHAT,
+            Group::Spin => spin::WHAT,
         }
     }
 
@@ -129,6 +134,9 @@ pub fn task(workspace: &Workspace, wish: &Wish) -> Result<()> {
     if groups.iter().any(|group| group.needs_hsms()) {
         hsm::prepare(workspace)?;
     }
+    if groups.contains(&Group::Spin) {
+        step("build: holdfast-spin-host", "serves the composed component", || spin::build(workspace))?;
+    }
     let length = wish.length;
     let bench = Bench::new(workspace, length)?;
 
@@ -154,6 +162,7 @@ pub fn task(workspace: &Workspace, wish: &Wish) -> Result<()> {
             Group::HsmSlow => hsm::slow::measure(workspace, length),
             Group::HsmHang => hsm::hang::measure(workspace, length),
             Group::Many => hsm::many::measure(workspace, &bench),
+            Group::Spin => spin::measure(workspace, &bench),
         });
         match measured {
             Ok(figures) => {

@@ -43,12 +43,17 @@ impl Server {
         address: SocketAddr,
         ready: Ready,
     ) -> Result<Self> {
-        let log = config.with_file_name("serve.log");
+        let mut command = Command::new(program);
+        command.arg("serve").arg("--config").arg(config).envs(environment.iter().cloned());
+        Self::run(command, &config.with_file_name("serve.log"), address, ready)
+    }
+
+    /// Starts another server that listens on `address`, and waits until it is ready.
+    pub fn run(mut command: Command, log: &Path, address: SocketAddr, ready: Ready) -> Result<Self> {
+        let log = log.to_owned();
         let out = File::create(&log).map_err(file("can't create", &log))?;
         let err = out.try_clone().map_err(file("can't open", &log))?;
-        let mut command = Command::new(program);
-        command.arg("serve").arg("--config").arg(config).stdin(Stdio::null()).stdout(out).stderr(err);
-        command.envs(environment.iter().cloned());
+        command.stdin(Stdio::null()).stdout(out).stderr(err);
         let started = Instant::now();
         let child = command
             .spawn()

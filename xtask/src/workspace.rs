@@ -44,6 +44,11 @@ impl Workspace {
         self.target().join("components")
     }
 
+    /// A program as the last build left it.
+    pub fn program(&self, name: &str, profile: Profile) -> PathBuf {
+        self.target().join(profile.folder()).join(name)
+    }
+
     /// The host's program as the last build left it.
     pub fn holdfast(&self, profile: Profile) -> PathBuf {
         self.target().join(profile.folder()).join("holdfast")

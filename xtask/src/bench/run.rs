@@ -70,6 +70,11 @@ impl Bench {
         Ok(bench)
     }
 
+    /// The folder that `init` made.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The configuration's file.
     pub fn config(&self) -> PathBuf {
         self.folder.join("holdfast.toml")
