@@ -1,8 +1,8 @@
 //! The gate: request -> admission -> grant, each made only by consuming the one before.
 //!
 //! [`Request::admit`] is the only maker of an [`Admission`], [`Admission::authorize`] the only maker of a [`Grant`], and
-//! a grant is consumed by its one operation. Components get at these through `wit/gate` ([`imports`]); what is checked
-//! natively stands in the crate `holdfast-gate`.
+//! a grant is consumed by its one operation. Components get at these through `wit/gate` ([`imports`]). What is checked
+//! stands in the crate `holdfast-gate`, for every home of the gate; here is what comes between: components, keys, waiting.
 
 mod admission;
 mod authenticator;
@@ -19,7 +19,7 @@ pub use grant::Grant;
 pub use key_store::{Credentials, KeyStore, KeyStores};
 pub use received::ReceivedBody;
 pub use request::{Expecting, Head, Request};
-pub use trace::{Called, Decided, Trace};
+pub use trace::Trace;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -15,7 +15,6 @@ mod bindings;
 mod cache;
 mod cases;
 mod component;
-mod counter;
 mod facts;
 mod failure;
 mod guest;
@@ -42,7 +41,6 @@ pub use artefact::{ARTEFACT_LIMIT, Artefact, ArtefactError, Manifest, artefact_d
 pub use bindings::fits;
 pub use cases::{Case, CaseFailure, CasesError, TestReport, effect_name, read_cases, run_cases};
 pub use component::ComponentPolicy;
-pub use counter::Counter;
 pub use failure::PolicyFailure;
 pub use guest::{Limits, Sandbox};
 pub use load::{Load, LoadError, Problem, Source};

@@ -145,11 +145,11 @@ impl Proxy {
     }
 
     fn checked(&self, status: u16, body: String, trace: &Trace) -> Answer {
-        if trace.inputs_differed {
+        if trace.known.inputs_differed {
             self.failures.count(SandboxFailure::Inputs);
         }
         let body = Zeroizing::new(body);
-        match reply::check(status, &body, &trace.outcome, trace.words()) {
+        match reply::check(status, &body, &trace.known.outcome, trace.known.words()) {
             Ok(Reply::Success(body)) => Answer { status: 200, body: Bytes::from_owner(body), error: None },
             Ok(Reply::Error(status, refusal)) => Answer { status, ..Answer::refusal(&refusal) },
             Err(fault) => {

@@ -12,7 +12,7 @@ use crate::config::{self, ComponentFile, Config};
 use crate::gate::{Authenticator, Credentials, KeyStore, KeyStores};
 use crate::metrics::Metrics;
 use crate::policy::life::{self, Configured, Lifecycle};
-use crate::policy::{self, Counter, Failed, Loader, PolicySlot};
+use crate::policy::{self, Failed, Loader, PolicySlot};
 use crate::proxy::Proxy;
 use crate::rate::RateLimiter;
 use crate::sandbox::{CompiledCache, LoadError, Ticker, digest};

@@ -67,6 +67,7 @@ async fn configure() -> Result<(), Answer> {
         keystore: variable("holdfast_keystore").await?,
         seal_key: variable("holdfast_seal_key").await?,
         key_stores: variable("holdfast_key_stores").await?,
+        policy_document: variable("holdfast_policy_document").await?,
     };
     if let Err(problem) = intake::configure(&settings) {
         return Err(unusable(problem).await);

@@ -6,14 +6,16 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use holdfast_gate::body::{DecryptInputs, EncryptInputs};
+use holdfast_gate::facts::Facts;
 use holdfast_gate::query::{Decision, Query};
+use holdfast_gate::rules::{Rules, check_description};
 use holdfast_gate::sigv4::{AuthenticationFault, Claim};
 use holdfast_keystore::{Random, RandomError};
 use zeroize::Zeroizing;
 
 use crate::home::{self, Head, Home};
-use crate::outside::{Clock, Outside};
-use crate::{BodyFault, Settings};
+use crate::outside::{Clock, Outside, Undecided};
+use crate::{BodyFault, Document, Settings};
 
 wit_bindgen::generate!({
     path: [
@@ -37,6 +39,8 @@ struct Component;
 thread_local! {
     /// All that requests share. Replaced as a whole; requests under way keep what they began with.
     static HOME: RefCell<Option<Rc<Home>>> = const { RefCell::new(None) };
+    /// What the policy reads, and the rules that it has.
+    static POLICY: RefCell<Option<(Facts, Rules)>> = const { RefCell::new(None) };
 }
 
 struct Neighbours;
@@ -76,15 +80,45 @@ impl Outside for Neighbours {
         }
     }
 
-    fn decide(&mut self, query: &Query) -> Decision {
-        let reads = policy::describe().reads;
-        convert::decision(policy::evaluate(&convert::query(query, reads)))
+    fn decide(&mut self, query: &Query) -> Result<Decision, Undecided> {
+        POLICY.with_borrow(|policy| {
+            let (reads, rules) = policy.as_ref().ok_or(Undecided)?;
+            let decision = policy::evaluate(&convert::query(reads.of(query)));
+            let effect = convert::effect(decision.effect);
+            rules.decision(effect, decision.rules, decision.errors).map_err(|_| Undecided)
+        })
     }
 
     fn now(&mut self) -> Clock {
         let now = system_clock::now();
         Clock { seconds: u64::try_from(now.seconds).unwrap_or(0), nanoseconds: now.nanoseconds }
     }
+}
+
+fn salt() -> Result<[u64; 2], String> {
+    let mut bytes = [0; 16];
+    Neighbours.fill(&mut bytes).map_err(|error| error.reason)?;
+    let (first, second) = bytes.split_at(8);
+    let number = |half: &[u8]| half.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+    Ok([number(first), number(second)])
+}
+
+/// What there is to know of the policy, once it has its document.
+fn described(document: Option<Document>) -> Result<(Facts, Rules), String> {
+    if let Some(document) = document {
+        let source = |(name, text)| policy::Source { name, text };
+        let document: Vec<policy::Source> = document.into_iter().map(source).collect();
+        policy::configure(&document).map_err(|problems| {
+            let first = problems.into_iter().next();
+            let first = first.map(|problem| format!("{}:{}: {}", problem.source, problem.line, problem.message));
+            format!("the policy refuses holdfast_policy_document: {}", first.unwrap_or_default())
+        })?;
+    }
+    let policy::Description { engine, reads, rules, messages } = policy::describe();
+    check_description(&engine, &rules, &messages).map_err(|what| {
+        format!("the policy describes itself wrongly: {what}; holdfast spin-env makes one with its document inside")
+    })?;
+    Ok((Facts::from_bits(reads.bits()), Rules::new(rules, messages)))
 }
 
 impl intake::Guest for Component {
@@ -96,9 +130,12 @@ impl intake::Guest for Component {
             keystore: settings.keystore,
             seal_key: Zeroizing::new(settings.seal_key),
             key_stores: settings.key_stores,
+            policy_document: settings.policy_document,
         };
-        let home = settings.read().map_err(|error| error.to_string())?;
-        HOME.with(|cell| cell.replace(Some(Rc::new(home))));
+        let home = settings.read(salt()?).map_err(|error| error.to_string())?;
+        let document = settings.document().map_err(|error| error.to_string())?;
+        POLICY.replace(Some(described(document)?));
+        HOME.replace(Some(Rc::new(home)));
         Ok(())
     }
 

@@ -3,77 +3,47 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use holdfast_gate::body::RequestMetadata;
-use holdfast_gate::query::{Decision, Operation};
 use holdfast_gate::record::Record;
-use holdfast_gate::reply::{self, Outcome, Reply, Words};
-use holdfast_gate::target::Call;
+use holdfast_gate::refusals::differs;
+use holdfast_gate::reply::{self, Reply, Words};
 use holdfast_gate::{ErrorName, Refusal};
 use zeroize::Zeroizing;
 
 use crate::home::Store;
-use crate::keys;
 use crate::outside::{Clock, Outside};
 
 /// What is known of a request so far.
 pub struct Trace {
-    pub(crate) received: Clock,
-    pub(crate) access_key_id: Option<String>,
-    pub(crate) metadata: Option<RequestMetadata>,
-    pub(crate) called: Option<Called>,
-    pub(crate) decision: Option<Decision>,
-    pub(crate) refused: Option<Refusal>,
-    pub(crate) outcome: Outcome,
+    /// What every home of the gate knows.
+    pub(crate) known: holdfast_gate::Trace,
+    /// When its head was read.
+    received: Clock,
     /// Once it was answered, nothing more is done on its behalf: a proxy may have kept an admission or a grant.
     answered: bool,
 }
 
-/// What a signed path asks for: [`Call`], kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Called {
-    Health,
-    Key { key_id: String, operation: Operation },
-}
+/// The steps of one request and its end share it.
+#[derive(Clone)]
+pub(crate) struct Shared(Rc<RefCell<Trace>>);
 
-impl Called {
-    pub(crate) fn call(&self) -> Call<'_> {
-        match self {
-            Called::Health => Call::Health,
-            Called::Key { key_id, operation } => Call::Key { key_id, operation: *operation },
+impl Shared {
+    /// Does a step, unless the request was answered already. The reason of a refusal is kept for the audit record.
+    pub(crate) fn step<T>(
+        &self,
+        step: impl FnOnce(&mut holdfast_gate::Trace) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let mut trace = self.0.borrow_mut();
+        if trace.answered {
+            return Err(differs("it was answered already"));
         }
+        step(&mut trace.known).inspect_err(|refusal| trace.known.note(refusal))
     }
-}
-
-impl From<Call<'_>> for Called {
-    fn from(call: Call<'_>) -> Called {
-        match call {
-            Call::Health => Called::Health,
-            Call::Key { key_id, operation } => Called::Key { key_id: key_id.to_owned(), operation },
-        }
-    }
-}
-
-impl Trace {
-    /// Refuses what would be done after the answer.
-    pub(crate) fn goes_on(&self) -> Result<(), Refusal> {
-        if self.answered { Err(differs("it was answered already")) } else { Ok(()) }
-    }
-
-    /// Keeps the reason of a refusal for the audit record.
-    pub(crate) fn note(&mut self, refusal: &Refusal) {
-        self.refused = Some(refusal.clone());
-    }
-}
-
-/// What a component said differs from what was signed.
-pub(crate) fn differs(what: &str) -> Refusal {
-    Refusal::with(ErrorName::Internal, format!("the request was not processed as it was signed: {what}"))
 }
 
 /// The end of a request's way.
 pub struct Exchange {
     store: Store,
-    trace: Rc<RefCell<Trace>>,
+    trace: Shared,
 }
 
 /// What may leave, and what is to be recorded before.
@@ -88,20 +58,12 @@ pub struct Closed {
 
 impl Exchange {
     pub(crate) fn new(store: Store, received: Clock) -> Exchange {
-        let trace = Trace {
-            received,
-            access_key_id: None,
-            metadata: None,
-            called: None,
-            decision: None,
-            refused: None,
-            outcome: Outcome::Nothing,
-            answered: false,
-        };
-        Exchange { store, trace: Rc::new(RefCell::new(trace)) }
+        let known = holdfast_gate::Trace::new(received.seconds);
+        let trace = Trace { known, received, answered: false };
+        Exchange { store, trace: Shared(Rc::new(RefCell::new(trace))) }
     }
 
-    pub(crate) fn trace(&self) -> Rc<RefCell<Trace>> {
+    pub(crate) fn trace(&self) -> Shared {
         self.trace.clone()
     }
 
@@ -109,11 +71,11 @@ impl Exchange {
     /// no error at all of what was done. What leaves is the gate's own text.
     pub fn close(self, status: u16, body: String, outside: &mut dyn Outside) -> Closed {
         let body = Zeroizing::new(body);
-        self.trace.borrow_mut().answered = true;
-        let trace = self.trace.borrow();
+        let mut trace = self.trace.0.borrow_mut();
+        trace.answered = true;
         // Always in the gate's words: the proxy's instance may have seen the bodies of others.
-        let words = Words::Gates(trace.refused.as_ref());
-        let (status, body, error) = match reply::check(status, &body, &trace.outcome, words) {
+        let words = Words::Gates(trace.known.refused.as_ref());
+        let (status, body, error) = match reply::check(status, &body, &trace.known.outcome, words) {
             Ok(Reply::Success(body)) => (200, String::from_utf8_lossy(&body).into_owned(), None),
             Ok(Reply::Error(status, refusal)) => (status, refusal.to_json(), Some(refusal.name)),
             Err(_) => {
@@ -121,32 +83,23 @@ impl Exchange {
                 (refusal.name.status(), refusal.to_json(), Some(refusal.name))
             }
         };
-        let record = trace.access_key_id.is_some().then(|| self.record(&trace, status, error, outside.now()));
+        let record = trace.known.access_key_id.is_some().then(|| {
+            let record = Record {
+                trace: &trace.known,
+                received: trace.received.milliseconds(),
+                key_store: self.store.name(),
+                client: None,
+                tls_peer: None,
+                policy: None,
+                status,
+                error,
+                microseconds: outside.now().microseconds_since(trace.received),
+                components: None,
+            };
+            let mut line = record.line();
+            line.truncate(line.trim_end().len());
+            line
+        });
         Closed { status, body, record }
-    }
-
-    fn record(&self, trace: &Trace, status: u16, error: Option<ErrorName>, now: Clock) -> String {
-        let done = !matches!(trace.outcome, Outcome::Nothing | Outcome::Health(_));
-        let record = Record {
-            received: trace.received.milliseconds(),
-            key_store: self.store.name(),
-            access_key_id: trace.access_key_id.as_deref(),
-            called: trace.called.as_ref().map(Called::call),
-            policy_time: trace.received.seconds,
-            client: None,
-            tls_peer: None,
-            metadata: trace.metadata.as_ref(),
-            decision: trace.decision.as_ref(),
-            policy: None,
-            key_manager: done.then_some(keys::MANAGER),
-            status,
-            error,
-            reason: trace.refused.as_ref().map(|refusal| refusal.message.as_ref()),
-            microseconds: now.microseconds_since(trace.received),
-            components: None,
-        };
-        let mut line = record.line();
-        line.truncate(line.trim_end().len());
-        line
     }
 }

@@ -2,16 +2,16 @@
 
 use std::rc::Rc;
 
-use holdfast_gate::reply::{Health, HealthStatus, KeyManager};
-use holdfast_gate::sigv4::{AuthenticationFault, CheckedHead, Headers, SigningKeys, check_head};
+use holdfast_gate::reply::Health;
+use holdfast_gate::request;
+use holdfast_gate::sigv4::{AuthenticationFault, Headers, SigningKeys};
 use holdfast_gate::target::{Target, TargetFault};
-use holdfast_gate::{ErrorName, Refusal};
-use holdfast_keystore::{Contents, Credential, Key};
+use holdfast_gate::{Counter, ErrorName, Refusal, backend, refusals};
+use holdfast_keystore::{Contents, Credential, Key, operations};
 
-use crate::exchange::{Called, Exchange};
-use crate::keys;
+use crate::exchange::Exchange;
 use crate::outside::Outside;
-use crate::request::{Checked, Expecting};
+use crate::steps::Expecting;
 
 /// The longest body that is taken, in bytes; the native host's default.
 pub const BODY_LIMIT: usize = 64 * 1024;
@@ -22,6 +22,7 @@ pub(crate) struct KeyStore {
     pub(crate) uri_path_prefix: String,
     pub(crate) regions: Vec<String>,
     pub(crate) fleet_size: u32,
+    pub(crate) counter: Counter,
 }
 
 /// The opened keystore and the key stores that are served from it.
@@ -52,38 +53,38 @@ impl Home {
 
     /// Checks a head before its body is read, as the native server and gate do.
     pub fn open(self: &Rc<Home>, mut head: Head, outside: &mut dyn Outside) -> Opened {
-        let refused = |refusal: &Refusal| (refusal.name.status(), refusal.to_json());
         if head.method == "GET" && head.path == "/ping" {
             return Err(self.ping(outside));
         }
         let received = outside.now();
-        one_host(&mut head).map_err(|refusal| refused(&refusal))?;
+        one_host(&mut head).map_err(refused)?;
         let unknown = |fault: TargetFault| Refusal::with(ErrorName::InvalidUriPath, fault.to_string());
-        let target = Target::parse(&head.path).map_err(|fault| refused(&unknown(fault)))?;
-        let Some(index) = self.stores.iter().position(|store| store.uri_path_prefix == target.prefix) else {
-            return Err(refused(&Refusal::new(
-                ErrorName::InvalidUriPath,
-                "no key store has this URI path; check the XksProxyUriPath",
-            )));
+        let target = Target::parse(&head.path).map_err(|fault| refused(unknown(fault)))?;
+        let index = self.stores.iter().position(|store| store.uri_path_prefix == target.prefix);
+        let store = match index {
+            Some(index) => Store { home: self.clone(), index },
+            None => return Err(refused(refusals::no_such_key_store())),
         };
-        let called = called(&head.method, target)?;
-        let tail = target.tail.to_owned();
-        let store = Store { home: self.clone(), index };
-        let checked = check(&store, &head, called, received.seconds, outside).map_err(unauthenticated)?;
+        let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+        let Some(call) = request::Head::new(&head.method, &head.path, Headers::new(headers)) else {
+            return Err(no_call(target));
+        };
         let exchange = Exchange::new(store.clone(), received);
-        Ok(Expecting { method: head.method, path: tail, store, exchange, checked })
+        let expecting = store.check(&call, received.seconds, outside);
+        let (head, credential) = expecting.map_err(|fault| refused(fault.into()))?;
+        let key = Box::new(move |date: &[u8], region: &str| {
+            SigningKeys::default().get(credential.secret().expose(), date, region)
+        });
+        Ok(Expecting { path: target.tail.to_owned(), store, exchange, head, key })
     }
 
     /// For load balancers: 200 when a key store can serve.
     fn ping(&self, outside: &mut dyn Outside) -> (u16, String) {
-        let serves = |store: &KeyStore| {
-            self.contents.key_store(&store.name).is_some_and(|store| keys::works(store.test_key(), outside))
-        };
-        if self.stores.iter().any(serves) {
+        let mut stores = self.stores.iter().filter_map(|store| self.contents.key_store(&store.name));
+        if stores.any(|store| operations::works(store.test_key(), outside)) {
             return (200, "{\"status\":\"ok\"}".to_owned());
         }
-        let refusal = Refusal::new(ErrorName::DependencyTimeout, "no key store can encrypt and decrypt");
-        (refusal.name.status(), refusal.to_json())
+        refused(Refusal::new(ErrorName::DependencyTimeout, "no key store can encrypt and decrypt"))
     }
 }
 
@@ -103,34 +104,42 @@ impl Store {
         &self.settings().name
     }
 
+    pub(crate) fn counter(&self) -> &Counter {
+        &self.settings().counter
+    }
+
     fn contents(&self) -> Option<&holdfast_keystore::KeyStore> {
         self.home.contents.key_store(self.name())
     }
 
-    pub(crate) fn key(&self, key_id: &str) -> Result<&Key, Refusal> {
-        let unknown = Refusal::new(ErrorName::KeyNotFound, "this key store has no key with this id");
-        self.contents().and_then(|store| store.key(key_id)).ok_or(unknown)
+    pub(crate) fn key(&self, key_id: &str) -> Result<&Key, backend::BackendError> {
+        self.contents().and_then(|store| store.key(key_id)).ok_or(backend::BackendError::KeyNotFound)
     }
 
-    pub(crate) fn credential(&self, access_key_id: &str) -> Option<&Credential> {
-        self.contents().and_then(|store| store.credential(access_key_id))
+    /// The cheap checks.
+    fn check(
+        &self,
+        head: &request::Head<'_>,
+        now: u64,
+        outside: &mut dyn Outside,
+    ) -> Result<(request::Expecting, Credential), AuthenticationFault> {
+        let claim = outside.claim(&head.text()?)?;
+        let credential =
+            |id: &str| self.contents().and_then(|store| store.credential(id)).cloned();
+        head.check(claim, now, &self.settings().regions, credential)
     }
 
     /// By an operation with the test key, now: no background check outlives a request here.
     pub(crate) fn health(&self, outside: &mut dyn Outside) -> Health {
-        let works = self.contents().is_some_and(|store| keys::works(store.test_key(), outside));
-        Health {
-            fleet_size: self.settings().fleet_size,
-            vendor: "Holdfast".into(),
-            model: concat!("Holdfast ", env!("CARGO_PKG_VERSION")).into(),
-            ekm_vendor: "Holdfast".into(),
-            fleet: vec![KeyManager {
-                id: keys::MANAGER.into(),
-                model: concat!("Holdfast sealed keystore ", env!("CARGO_PKG_VERSION")).into(),
-                status: if works { HealthStatus::Active } else { HealthStatus::Unavailable },
-            }],
-        }
+        let works = self.contents().is_some_and(|store| operations::works(store.test_key(), outside));
+        let fleet = vec![operations::key_manager(works)];
+        backend::health(self.settings().fleet_size, operations::VENDOR.into(), fleet)
     }
+}
+
+/// An answer without the proxy.
+pub(crate) fn refused(refusal: Refusal) -> (u16, String) {
+    (refusal.name.status(), refusal.to_json())
 }
 
 /// What is answered before there are settings.
@@ -139,8 +148,7 @@ impl Store {
     expect(dead_code, reason = "only the component can be asked so early")
 )]
 pub(crate) fn unconfigured() -> (u16, String) {
-    let refusal = Refusal::new(ErrorName::DependencyTimeout, "this proxy has no settings yet");
-    (refusal.name.status(), refusal.to_json())
+    refused(Refusal::new(ErrorName::DependencyTimeout, "this proxy has no settings yet"))
 }
 
 /// Leaves exactly one host: what the server understood and what the client sent must be the same.
@@ -161,57 +169,15 @@ fn one_host(head: &mut Head) -> Result<(), Refusal> {
     Ok(())
 }
 
-pub(crate) fn unauthenticated(fault: AuthenticationFault) -> (u16, String) {
-    let refusal = Refusal::new(ErrorName::AuthenticationFailed, fault.message());
-    (refusal.name.status(), refusal.to_json())
-}
-
-/// What the path calls by POST. Natively the proxy says why there is nothing; here its instance may have served others, so
-/// it is never asked about what nobody has signed.
-fn called(method: &str, target: Target<'_>) -> Result<Called, (u16, String)> {
+/// Natively the proxy says why there is nothing; here its instance may have served others, so it is never asked about what
+/// nobody has signed.
+fn no_call(target: Target<'_>) -> (u16, String) {
     let name = ErrorName::InvalidUriPath;
-    let call = target.call().ok_or_else(|| (name.status(), Refusal::new(name, name.message()).to_json()))?;
-    if method != "POST" {
+    match target.call() {
         // The specification asks for this status and has no errorName for it (checklist T2).
-        return Err((405, Refusal::new(name, "this API takes POST only").to_json()));
+        Some(_) => (405, Refusal::new(name, "this API takes POST only").to_json()),
+        None => refused(Refusal::new(name, name.message())),
     }
-    Ok(Called::from(call))
-}
-
-fn check(
-    store: &Store,
-    head: &Head,
-    called: Called,
-    now: u64,
-    outside: &mut dyn Outside,
-) -> Result<Checked, AuthenticationFault> {
-    if !head.headers.iter().any(|(name, _)| name == "authorization") {
-        return Err(AuthenticationFault::Claim);
-    }
-    let claim = outside.claim(&head_text(head))?;
-    let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-    let headers = Headers::new(headers.collect());
-    let regions = &store.settings().regions;
-    let verifying: CheckedHead = check_head(&head.method, &head.path, &headers, &claim, now, regions)?;
-    let known = store.credential(&claim.access_key_id).ok_or(AuthenticationFault::AccessKeyId)?;
-    let key = SigningKeys::default().get(known.secret().expose(), verifying.date(), verifying.region());
-    Ok(Checked { access_key_id: claim.access_key_id, verifying, key, called })
-}
-
-/// The head as the contract `holdfast:authn` has it: request line, then a line for each header.
-fn head_text(head: &Head) -> Vec<u8> {
-    let mut text = Vec::with_capacity(1024);
-    text.extend_from_slice(head.method.as_bytes());
-    text.push(b' ');
-    text.extend_from_slice(head.path.as_bytes());
-    text.push(b'\n');
-    for (name, value) in &head.headers {
-        text.extend_from_slice(name.as_bytes());
-        text.extend_from_slice(b": ");
-        text.extend_from_slice(value);
-        text.push(b'\n');
-    }
-    text
 }
 
 #[cfg(test)]

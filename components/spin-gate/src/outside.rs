@@ -9,10 +9,14 @@ pub trait Outside: Random {
     /// Reads a head's claim (`wit/authn`).
     fn claim(&mut self, head: &[u8]) -> Result<Claim, AuthenticationFault>;
     /// Decides (`wit/policy`).
-    fn decide(&mut self, query: &Query) -> Decision;
+    fn decide(&mut self, query: &Query) -> Result<Decision, Undecided>;
     /// The time.
     fn now(&mut self) -> Clock;
 }
+
+/// The policy gave no decision that is one of its document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Undecided;
 
 /// Time since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

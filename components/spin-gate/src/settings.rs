@@ -2,7 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use holdfast_gate::strict::{self, Value};
+use holdfast_gate::Counter;
+use holdfast_gate::strict::{self, Object, Value};
 use holdfast_gate::target::is_uri_path_prefix;
 use holdfast_keystore::{Contents, OpenError, Seal, SealError};
 use zeroize::{Zeroize, Zeroizing};
@@ -17,7 +18,12 @@ pub struct Settings {
     pub seal_key: Zeroizing<String>,
     /// The key stores, a JSON object.
     pub key_stores: String,
+    /// The policy's document, a JSON object; empty where it is inside the policy's component.
+    pub policy_document: String,
 }
+
+/// The names and texts of a policy's files.
+pub type Document = Vec<(String, String)>;
 
 /// Why settings can't be used. Says which one, and nothing of its value.
 #[derive(Debug, thiserror::Error)]
@@ -37,11 +43,14 @@ pub enum SettingsError {
     /// Not JSON, or not of the form.
     #[error("the variable holdfast_key_stores: {0}")]
     KeyStores(String),
+    /// Not JSON, or not of the form.
+    #[error("the variable holdfast_policy_document: {0}")]
+    Document(String),
 }
 
 impl Settings {
-    /// Opens the keystore and reads the key stores.
-    pub fn read(&self) -> Result<Home, SettingsError> {
+    /// Opens the keystore and reads the key stores. `salt` is random.
+    pub fn read(&self, salt: [u64; 2]) -> Result<Home, SettingsError> {
         for (name, value) in [
             ("holdfast_keystore", self.keystore.as_str()),
             ("holdfast_seal_key", self.seal_key.as_str()),
@@ -54,14 +63,34 @@ impl Settings {
         let sealed = STANDARD.decode(self.keystore.trim()).map_err(|_| SettingsError::Base64)?;
         let seal = Seal::key_file(self.seal_key.trim().as_bytes()).map_err(SettingsError::Seal)?;
         let opened = holdfast_keystore::sealed::open(&sealed, &seal).map_err(SettingsError::Open)?;
-        let stores = key_stores(&self.key_stores, &opened.contents).map_err(SettingsError::KeyStores)?;
+        let stores = key_stores(&self.key_stores, &opened.contents, salt).map_err(SettingsError::KeyStores)?;
         Ok(Home::new(opened.contents, stores))
+    }
+
+    /// What the policy is to be configured with.
+    pub fn document(&self) -> Result<Option<Document>, SettingsError> {
+        match self.policy_document.trim() {
+            "" => Ok(None),
+            text => document(text).map(Some).map_err(SettingsError::Document),
+        }
     }
 }
 
-fn key_stores(text: &str, contents: &Contents) -> Result<Vec<KeyStore>, String> {
-    let object =
-        strict::object(text.as_bytes()).map_err(|fault| fault.to_string().replace("the body", "it"))?;
+fn object(text: &str) -> Result<Object<'_>, String> {
+    strict::object(text.as_bytes()).map_err(|fault| fault.to_string().replace("the body", "it"))
+}
+
+fn document(text: &str) -> Result<Document, String> {
+    let object = object(text)?;
+    let files = object.iter().map(|(name, text)| {
+        let text = text.as_text().ok_or_else(|| format!("{name} must be the text of a file"))?;
+        Ok((name.to_string(), text.to_owned()))
+    });
+    files.collect()
+}
+
+fn key_stores(text: &str, contents: &Contents, salt: [u64; 2]) -> Result<Vec<KeyStore>, String> {
+    let object = object(text)?;
     let mut stores: Vec<KeyStore> = Vec::new();
     for (name, value) in &object {
         let Value::Object(members) = value else { return Err(format!("{name} must be an object")) };
@@ -80,8 +109,7 @@ fn key_stores(text: &str, contents: &Contents) -> Result<Vec<KeyStore>, String> 
         };
         let regions: Option<Vec<String>> =
             regions.iter().map(|region| region.as_text().map(str::to_owned)).collect();
-        let regions = regions.filter(|regions| !regions.is_empty());
-        let regions = regions.ok_or_else(|| wrong("regions must name at least one region"))?;
+        let regions = regions.filter(|regions| !regions.is_empty()).ok_or_else(|| wrong("regions must name at least one region"))?;
         let fleet_size = match strict::get(members, "fleetSize") {
             None => Some(1),
             Some(Value::Number(number)) => {
@@ -99,6 +127,7 @@ fn key_stores(text: &str, contents: &Contents) -> Result<Vec<KeyStore>, String> 
             uri_path_prefix: prefix.to_owned(),
             regions,
             fleet_size,
+            counter: Counter::salted(salt),
         });
     }
     if stores.is_empty() {

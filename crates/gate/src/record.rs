@@ -3,47 +3,34 @@
 
 use crate::body::RequestMetadata;
 use crate::error::ErrorName;
-use crate::query::{Decision, DecryptCounts, Effect};
+use crate::query::{DecryptCounts, Effect};
 use crate::sigv4::format_date_time;
 use crate::strict::write_text;
-use crate::target::Call;
+use crate::target::{Call, Called};
+use crate::trace::Trace;
 
 /// The version of the records' schema; docs/operations.md describes it.
 pub const SCHEMA: u32 = 1;
 
-/// What there is to tell of a request. What a home of the gate doesn't know is left out.
+/// What there is to tell of a request beside its trace. What a home of the gate doesn't know is left out.
 #[derive(Clone, Copy)]
 pub struct Record<'a> {
+    /// What the gate knows.
+    pub trace: &'a Trace,
     /// When the head was read: milliseconds since 1970.
     pub received: u64,
     /// The key store's name.
     pub key_store: &'a str,
-    /// Whose credential signed, once verified.
-    pub access_key_id: Option<&'a str>,
-    /// What the signed path asks for.
-    pub called: Option<Call<'a>>,
-    /// The time that the policy saw, in seconds since 1970.
-    pub policy_time: u64,
     /// The client's address.
     pub client: Option<&'a str>,
     /// The subject of its certificate.
     pub tls_peer: Option<&'a str>,
-    /// As KMS sent it.
-    pub metadata: Option<&'a RequestMetadata>,
-    /// What the policy said.
-    pub decision: Option<&'a Decision>,
-    /// The counts that the policy saw.
-    pub decrypts: DecryptCounts,
     /// Which policy decided.
     pub policy: Option<Policy<'a>>,
-    /// Which key manager served.
-    pub key_manager: Option<&'a str>,
     /// The HTTP status.
     pub status: u16,
     /// Of an error.
     pub error: Option<ErrorName>,
-    /// What the gate itself said; a component's message could repeat what it has seen.
-    pub reason: Option<&'a str>,
     /// From the head to the answer.
     pub microseconds: u64,
     /// Digests of the proxy and sigv4 components.
@@ -64,11 +51,12 @@ pub struct Policy<'a> {
 impl Record<'_> {
     /// One line, with its line feed.
     pub fn line(&self) -> String {
+        let trace = self.trace;
         let mut line = Line::start();
         line.text("time", &rfc3339(self.received));
         line.text("keyStore", self.key_store);
-        line.optional("accessKeyId", self.access_key_id);
-        match self.called {
+        line.optional("accessKeyId", trace.access_key_id.as_deref());
+        match trace.called.as_ref().map(Called::call) {
             Some(Call::Health) => line.text("operation", "GetHealthStatus"),
             Some(Call::Key { key_id, operation }) => {
                 line.text("operation", operation.name());
@@ -76,40 +64,44 @@ impl Record<'_> {
             }
             None => {}
         }
-        line.raw("policyTime", &self.policy_time.to_string());
+        line.raw("policyTime", &trace.time.to_string());
         line.optional("client", self.client);
         line.optional("tlsPeer", self.tls_peer);
-        if let Some(metadata) = self.metadata {
+        if let Some(metadata) = &trace.metadata {
             request_metadata(&mut line, metadata);
         }
-        if let Some(decision) = self.decision {
-            let DecryptCounts { minute, hour, key_minute, key_hour } = self.decrypts;
-            line.raw("decrypts", &format!("[{minute},{hour},{key_minute},{key_hour}]"));
-            line.open("policy");
-            line.text("effect", if decision.effect == Effect::Allow { "allow" } else { "deny" });
-            line.texts("rules", &decision.rules);
-            if !decision.errors.is_empty() {
-                line.texts("errors", &decision.errors);
-            }
-            line.optional("message", decision.message.as_deref());
-            if let Some(policy) = self.policy {
-                line.text("component", policy.component);
-                line.text("revision", policy.revision);
-                if let Some((artefact, number)) = policy.activation {
-                    line.text("artefact", artefact);
-                    line.raw("activation", &number.to_string());
-                }
-            }
-            line.close();
-        }
-        line.optional("keyManager", self.key_manager);
+        self.decision(&mut line);
+        line.optional("keyManager", trace.key_manager.as_deref());
         line.raw("status", &self.status.to_string());
         line.optional("errorName", self.error.map(ErrorName::as_str));
-        line.optional("reason", self.reason);
+        // Only what the gate itself said: a component's message could repeat what it has seen.
+        line.optional("reason", trace.refused.as_ref().map(|refusal| refusal.message.as_ref()));
         line.raw("microseconds", &self.microseconds.to_string());
         line.optional("proxyComponent", self.components.map(|(proxy, _)| proxy));
         line.optional("sigv4Component", self.components.map(|(_, sigv4)| sigv4));
         line.finish()
+    }
+
+    fn decision(&self, line: &mut Line) {
+        let Some(decision) = &self.trace.decision else { return };
+        let DecryptCounts { minute, hour, key_minute, key_hour } = self.trace.decrypts;
+        line.raw("decrypts", &format!("[{minute},{hour},{key_minute},{key_hour}]"));
+        line.open("policy");
+        line.text("effect", if decision.effect == Effect::Allow { "allow" } else { "deny" });
+        line.texts("rules", &decision.rules);
+        if !decision.errors.is_empty() {
+            line.texts("errors", &decision.errors);
+        }
+        line.optional("message", decision.message.as_deref());
+        if let Some(policy) = self.policy {
+            line.text("component", policy.component);
+            line.text("revision", policy.revision);
+            if let Some((artefact, number)) = policy.activation {
+                line.text("artefact", artefact);
+                line.raw("activation", &number.to_string());
+            }
+        }
+        line.close();
     }
 }
 
@@ -221,29 +213,24 @@ mod tests {
 
     #[test]
     fn l1_a_record_is_one_line_of_json_with_every_fact() {
-        let metadata = RequestMetadata {
+        let mut trace = Trace::new(1_440_938_160);
+        trace.access_key_id = Some("ID".into());
+        trace.metadata = Some(RequestMetadata {
             principal: Some("a\nb\u{2028}\"".into()),
             kms_operation: "Encrypt".into(),
             kms_request_id: "r1".into(),
             other: vec![("kmsNew".into(), "x".into())],
             ..RequestMetadata::default()
-        };
+        });
         let record = Record {
+            trace: &trace,
             received: 1_440_938_160_007,
             key_store: "demo",
-            access_key_id: Some("ID"),
-            called: None,
-            policy_time: 1_440_938_160,
             client: Some("127.0.0.1:1"),
             tls_peer: None,
-            metadata: Some(&metadata),
-            decision: None,
-            decrypts: DecryptCounts::default(),
             policy: None,
-            key_manager: None,
             status: 403,
             error: Some(ErrorName::AccessDenied),
-            reason: None,
             microseconds: 250,
             components: Some(("p", "s")),
         };

@@ -95,6 +95,39 @@ pub enum Call<'a> {
     },
 }
 
+/// [`Call`], kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Called {
+    /// GetHealthStatus.
+    Health,
+    /// An operation on a key.
+    Key {
+        /// The external key id.
+        key_id: String,
+        /// What to do with it.
+        operation: Operation,
+    },
+}
+
+impl Called {
+    /// As it was.
+    pub fn call(&self) -> Call<'_> {
+        match self {
+            Called::Health => Call::Health,
+            Called::Key { key_id, operation } => Call::Key { key_id, operation: *operation },
+        }
+    }
+}
+
+impl From<Call<'_>> for Called {
+    fn from(call: Call<'_>) -> Called {
+        match call {
+            Call::Health => Called::Health,
+            Call::Key { key_id, operation } => Called::Key { key_id: key_id.to_owned(), operation },
+        }
+    }
+}
+
 pub use crate::query::Operation;
 
 fn is_unreserved(b: u8) -> bool {

@@ -12,6 +12,7 @@ pub mod crypto;
 pub mod encoding;
 pub mod key;
 pub mod name;
+pub mod operations;
 pub mod random;
 pub mod seal;
 pub mod sealed;

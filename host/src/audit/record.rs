@@ -1,12 +1,11 @@
 //! The record of a request, as the native host knows it; its form is `holdfast_gate::record`'s.
 
-use crate::gate::{Called, Trace};
+use crate::gate::Trace;
 use crate::policy::Origin;
 use holdfast_gate::ErrorName;
 pub(super) use holdfast_gate::record::Line;
 pub use holdfast_gate::record::SCHEMA;
 use holdfast_gate::record::{self, Record};
-use holdfast_gate::target::Call;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What the server knows at the end.
@@ -33,34 +32,23 @@ pub struct Finished<'a> {
 
 /// One line, with its line feed.
 pub fn record(trace: &Trace, finished: &Finished<'_>) -> String {
-    let decided = trace.decided.as_ref();
-    let policy = decided.map(|decided| {
-        let identity = decided.active.policy.identity();
-        let activation = match &decided.active.origin {
+    let policy = trace.decided_by.as_ref().map(|active| {
+        let identity = active.policy.identity();
+        let activation = match &active.origin {
             Origin::Activation { number, artefact } => Some((artefact.as_str(), *number)),
             Origin::Configuration => None,
         };
         record::Policy { component: &identity.component, revision: &identity.revision, activation }
     });
     Record {
+        trace: &trace.known,
         received: milliseconds(finished.received),
         key_store: finished.key_store,
-        access_key_id: trace.access_key_id.as_deref(),
-        called: trace.called.as_ref().map(|called| match called {
-            Called::Health => Call::Health,
-            Called::Key { key_id, operation } => Call::Key { key_id, operation: *operation },
-        }),
-        policy_time: trace.time,
         client: Some(finished.client),
         tls_peer: finished.tls_peer,
-        metadata: trace.metadata.as_ref(),
-        decision: decided.map(|decided| decided.decision.as_ref()),
-        decrypts: trace.decrypts,
         policy,
-        key_manager: trace.key_manager.as_deref(),
         status: finished.status,
         error: finished.error,
-        reason: trace.refused.as_ref().map(|refusal| refusal.message.as_ref()),
         microseconds: u64::try_from(finished.took.as_micros()).unwrap_or(u64::MAX),
         components: Some((finished.proxy, finished.sigv4)),
     }

@@ -1,7 +1,8 @@
 //! A fleet of HSMs as a backend.
 
-use super::{BackendError, Done, KeyBackend, Sealed, Served, metadata};
+use super::{BackendError, Done, KeyBackend, Sealed, Served};
 use holdfast_gate::aead::frame_aad;
+use holdfast_gate::backend::aes_256;
 use holdfast_gate::body::DecryptInputs;
 use holdfast_gate::reply::{HealthStatus, KeyManager, KeyMetadata};
 use holdfast_pkcs11::{Error, Fleet, Status};
@@ -23,20 +24,18 @@ impl HsmBackend {
     }
 }
 
-impl From<Error> for BackendError {
-    fn from(error: Error) -> BackendError {
-        match error {
-            Error::KeyNotFound => BackendError::KeyNotFound,
-            Error::Usage => BackendError::Usage,
-            Error::Disabled => BackendError::Disabled,
-            Error::Locked => BackendError::Locked(error.to_string()),
-            Error::InvalidCiphertext => BackendError::InvalidCiphertext,
-            Error::TooLong => BackendError::TooLong(error.to_string()),
-            Error::Busy => BackendError::Busy,
-            Error::Timeout => BackendError::Timeout,
-            Error::Unavailable(why) => BackendError::Unavailable(why),
-            Error::Failed(why) => BackendError::Failed(why),
-        }
+fn failed(error: Error) -> BackendError {
+    match error {
+        Error::KeyNotFound => BackendError::KeyNotFound,
+        Error::Usage => BackendError::Usage,
+        Error::Disabled => BackendError::Disabled,
+        Error::Locked => BackendError::Locked(error.to_string()),
+        Error::InvalidCiphertext => BackendError::InvalidCiphertext,
+        Error::TooLong => BackendError::TooLong(error.to_string()),
+        Error::Busy => BackendError::Busy,
+        Error::Timeout => BackendError::Timeout,
+        Error::Unavailable(why) => BackendError::Unavailable(why),
+        Error::Failed(why) => BackendError::Failed(why),
     }
 }
 
@@ -66,9 +65,9 @@ impl KeyBackend for HsmBackend {
     }
 
     fn key_metadata<'a>(&'a self, key_id: &'a str) -> Done<'a, Served<KeyMetadata>> {
-        let described = self.fleet.describe(key_id).map_err(BackendError::from);
+        let described = self.fleet.describe(key_id).map_err(failed);
         let described = described.map(|key| Served {
-            value: metadata(key.encrypt, key.decrypt, key.enabled),
+            value: aes_256(key.encrypt, key.decrypt, key.enabled),
             // It is known from the last listing of keys.
             by: None,
         });
@@ -91,7 +90,8 @@ impl KeyBackend for HsmBackend {
                     Vec::new()
                 })
             };
-            let made = self.fleet.encrypt(key_id, plaintext, frame, deadline - RESERVE).await?;
+            let made =
+                self.fleet.encrypt(key_id, plaintext, frame, deadline - RESERVE).await.map_err(failed)?;
             match too_long {
                 Some(error) => Err(error),
                 None => Ok(Served {
@@ -118,7 +118,8 @@ impl KeyBackend for HsmBackend {
         Box::pin(async move {
             let Sealed { ciphertext, iv, tag, metadata } = made;
             let made = holdfast_pkcs11::Sealed { ciphertext, iv, tag, metadata };
-            Ok(self.fleet.verify(key_id, made, framed_aad, plaintext, deadline - RESERVE).await?)
+            let verified = self.fleet.verify(key_id, made, framed_aad, plaintext, deadline - RESERVE);
+            verified.await.map_err(failed)
         })
     }
 
@@ -137,7 +138,8 @@ impl KeyBackend for HsmBackend {
                 tag: &inputs.tag,
                 metadata: &inputs.metadata,
             };
-            let opened = self.fleet.decrypt(key_id, sealed, &inputs.aad, &framed, deadline - RESERVE).await?;
+            let opened = self.fleet.decrypt(key_id, sealed, &inputs.aad, &framed, deadline - RESERVE);
+            let opened = opened.await.map_err(failed)?;
             Ok(Served { value: opened.plaintext, by: Some(opened.hsm) })
         })
     }

@@ -2,11 +2,11 @@
 
 use super::{BackendError, Done, KeyBackend, Sealed, Served};
 use crate::config::{SealSource, SealSourceError};
-use holdfast_gate::aead::frame_aad;
 use holdfast_gate::body::DecryptInputs;
-use holdfast_gate::reply::{HealthStatus, KeyManager, KeyMetadata};
+use holdfast_gate::reply::{KeyManager, KeyMetadata};
+use holdfast_keystore::operations;
 use holdfast_keystore::{
-    FileError, Key, KeyError, KeystoreFile, OpenError, Opened, Seal, SecretAccessKey, Status, SystemRandom,
+    FileError, Key, KeystoreFile, OpenError, Opened, Seal, SecretAccessKey, SystemRandom,
 };
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -127,7 +127,7 @@ impl KeystoreBackend {
         KeystoreBackend {
             vault,
             key_store: key_store.to_owned(),
-            name: "keystore".into(),
+            name: operations::KEY_MANAGER.into(),
             health: AtomicU8::new(0),
         }
     }
@@ -143,61 +143,6 @@ impl KeystoreBackend {
     }
 }
 
-/// The AAD of the specification; too long an AAD was refused with the body already.
-fn framed(aad: &[u8], metadata: &[u8]) -> Result<Vec<u8>, BackendError> {
-    frame_aad(aad, metadata).map_err(|refusal| BackendError::TooLong(refusal.message.into_owned()))
-}
-
-fn failed(error: KeyError) -> BackendError {
-    match error {
-        KeyError::Disabled => BackendError::Disabled,
-        KeyError::Usage => BackendError::Usage,
-        KeyError::InvalidCiphertext => BackendError::InvalidCiphertext,
-        KeyError::TooLong => BackendError::TooLong("the plaintext is longer than AES-GCM takes".into()),
-        error @ (KeyError::Verification | KeyError::Random(_)) => BackendError::Failed(error.to_string()),
-    }
-}
-
-fn encrypt(key: &Key, plaintext: &[u8], aad: &[u8]) -> Result<Sealed, BackendError> {
-    // The frame is made inside, where the metadata is known; its length was checked with the body.
-    let mut too_long = None;
-    let frame = |metadata: &[u8]| {
-        framed(aad, metadata).unwrap_or_else(|error| {
-            too_long = Some(error);
-            Vec::new()
-        })
-    };
-    let made = key.encrypt(plaintext, frame, &mut SystemRandom).map_err(failed)?;
-    match too_long {
-        Some(error) => Err(error),
-        None => Ok(Sealed {
-            ciphertext: made.ciphertext,
-            iv: made.iv.to_vec(),
-            tag: made.tag.to_vec(),
-            metadata: made.metadata,
-        }),
-    }
-}
-
-fn decrypt(key: &Key, inputs: &DecryptInputs) -> Result<Zeroizing<Vec<u8>>, BackendError> {
-    let framed = framed(&inputs.aad, &inputs.metadata)?;
-    key.decrypt(&inputs.ciphertext, &inputs.iv, &inputs.tag, &inputs.metadata, &framed).map_err(failed)
-}
-
-fn verify(key: &Key, made: &Sealed, framed_aad: &[u8], plaintext: &[u8]) -> Result<(), BackendError> {
-    if !key.usage().decrypt {
-        return Err(BackendError::Usage);
-    }
-    let wrong = |_| BackendError::Failed("an encryption made an IV or tag of a wrong length".into());
-    let encrypted = holdfast_keystore::Encrypted {
-        ciphertext: made.ciphertext.clone(),
-        iv: made.iv.as_slice().try_into().map_err(wrong)?,
-        tag: made.tag.as_slice().try_into().map_err(wrong)?,
-        metadata: made.metadata.clone(),
-    };
-    key.verify(&encrypted, framed_aad, plaintext).map_err(failed)
-}
-
 impl KeystoreBackend {
     fn served<T>(&self, result: Result<T, BackendError>) -> Result<Served<T>, BackendError> {
         result.map(|value| Served { value, by: Some(self.name.clone()) })
@@ -207,23 +152,15 @@ impl KeystoreBackend {
 /// The operations are done at once: nothing here waits.
 impl KeyBackend for KeystoreBackend {
     fn vendor(&self) -> String {
-        "Holdfast".into()
+        operations::VENDOR.into()
     }
 
     fn fleet(&self) -> Vec<KeyManager> {
-        let active = self.health.load(Ordering::Acquire) == ACTIVE;
-        vec![KeyManager {
-            id: self.name.as_ref().into(),
-            model: concat!("Holdfast sealed keystore ", env!("CARGO_PKG_VERSION")).into(),
-            status: if active { HealthStatus::Active } else { HealthStatus::Unavailable },
-        }]
+        vec![operations::key_manager(self.health.load(Ordering::Acquire) == ACTIVE)]
     }
 
     fn key_metadata<'a>(&'a self, key_id: &'a str) -> Done<'a, Served<KeyMetadata>> {
-        let metadata = self.with_key(key_id, |key| {
-            let usage = key.usage();
-            Ok(super::metadata(usage.encrypt, usage.decrypt, key.status() == Status::Enabled))
-        });
+        let metadata = self.with_key(key_id, |key| Ok(operations::metadata(key)));
         Box::pin(std::future::ready(self.served(metadata)))
     }
 
@@ -234,7 +171,7 @@ impl KeyBackend for KeystoreBackend {
         aad: &'a [u8],
         _: Instant,
     ) -> Done<'a, Served<Sealed>> {
-        let made = self.with_key(key_id, |key| encrypt(key, plaintext, aad));
+        let made = self.with_key(key_id, |key| operations::encrypt(key, plaintext, aad, &mut SystemRandom));
         Box::pin(std::future::ready(self.served(made)))
     }
 
@@ -246,7 +183,8 @@ impl KeyBackend for KeystoreBackend {
         plaintext: &'a [u8],
         _: Instant,
     ) -> Done<'a, ()> {
-        Box::pin(std::future::ready(self.with_key(key_id, |key| verify(key, made, framed_aad, plaintext))))
+        let verified = self.with_key(key_id, |key| operations::verify(key, made, framed_aad, plaintext));
+        Box::pin(std::future::ready(verified))
     }
 
     fn decrypt<'a>(
@@ -255,27 +193,14 @@ impl KeyBackend for KeystoreBackend {
         inputs: &'a DecryptInputs,
         _: Instant,
     ) -> Done<'a, Served<Zeroizing<Vec<u8>>>> {
-        let opened = self.with_key(key_id, |key| decrypt(key, inputs));
+        let opened = self.with_key(key_id, |key| operations::decrypt(key, inputs));
         Box::pin(std::future::ready(self.served(opened)))
     }
 
     fn check(&self) {
         let opened = self.vault.current();
         let store = opened.contents.key_store(&self.key_store);
-        let works = store.is_some_and(|store| {
-            let key = store.test_key();
-            let (plaintext, aad) = (b"holdfast health check", b"health");
-            encrypt(key, plaintext, aad).is_ok_and(|made| {
-                let inputs = DecryptInputs {
-                    ciphertext: made.ciphertext,
-                    iv: made.iv,
-                    tag: made.tag,
-                    aad: aad.to_vec(),
-                    metadata: made.metadata,
-                };
-                decrypt(key, &inputs).is_ok_and(|decrypted| decrypted.as_slice() == plaintext)
-            })
-        });
+        let works = store.is_some_and(|store| operations::works(store.test_key(), &mut SystemRandom));
         let before = self.health.swap(if works { ACTIVE } else { 0 }, Ordering::AcqRel);
         if !works {
             tracing::error!(

@@ -59,8 +59,8 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<(), CommandErro
     let config = Config::load(&arguments.folder.join("holdfast.toml"))?;
     let stores = chosen(&config, arguments.key_store.as_deref())?;
     let policy = one_policy(&stores)?;
-    let component = policy::configured(policy)?;
-    let variables = variables(&config, &stores)?;
+    let (component, document) = policy::for_spin(policy)?;
+    let variables = variables(&config, &stores, document)?;
 
     let policy_file = arguments.folder.join("spin-policy.wasm");
     let variables_file = arguments.folder.join("spin.env");
@@ -107,10 +107,10 @@ fn one_policy<'a>(stores: &[&'a KeyStore]) -> Result<&'a crate::config::Policy, 
 }
 
 /// The variables by their names in spin.toml.
-type Variables = [(&'static str, Zeroizing<String>); 3];
+type Variables = [(&'static str, Zeroizing<String>); 4];
 
 /// Seals what the chosen key stores have to a new random key. A passphrase's derivation would take longer than a request.
-fn variables(config: &Config, stores: &[&KeyStore]) -> Result<Variables, CommandError> {
+fn variables(config: &Config, stores: &[&KeyStore], document: String) -> Result<Variables, CommandError> {
     let seal = config.keystore.seal.read()?;
     let Opened { mut contents, info } = KeystoreFile::at(&config.keystore.path).open(&seal)?;
     keep_only(&mut contents, stores)?;
@@ -134,6 +134,7 @@ fn variables(config: &Config, stores: &[&KeyStore]) -> Result<Variables, Command
         ("holdfast_keystore", Zeroizing::new(STANDARD.encode(sealed))),
         ("holdfast_seal_key", key),
         ("holdfast_key_stores", Zeroizing::new(serde_json::Value::from(settings).to_string())),
+        ("holdfast_policy_document", Zeroizing::new(document)),
     ])
 }
 
@@ -150,8 +151,7 @@ fn keep_only(contents: &mut Contents, stores: &[&KeyStore]) -> Result<(), Comman
     Ok(())
 }
 
-/// Assignments for a shell. None of the values has a single quote: base64, hexadecimal, and JSON of names whose grammars
-/// have none.
+/// Assignments for a shell. Of the values only a policy's document can have a single quote; JSON can write it otherwise.
 fn text(file: &Path, variables: &Variables) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(4096));
     text.push_str("# Keys and credentials for Spin: whoever reads this file has them. Start with\n#   ");
@@ -161,7 +161,7 @@ fn text(file: &Path, variables: &Variables) -> Zeroizing<String> {
         text.push_str("SPIN_VARIABLE_");
         text.push_str(&name.to_uppercase());
         text.push_str("='");
-        text.push_str(value);
+        text.push_str(&value.replace('\'', "\\u0027"));
         text.push_str("'\n");
     }
     text

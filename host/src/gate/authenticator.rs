@@ -1,6 +1,5 @@
 //! The sigv4 component: reads the claim out of a head, in a fresh instance for every request.
 
-use super::request::Head;
 use crate::sandbox::{
     CompiledCache, FailureCounts, LoadError, MemoryLimit, Sandbox, SandboxFailure, Size, TRIAL_TIME, Ticker,
     digest, trial,
@@ -79,17 +78,17 @@ impl Authenticator {
         &self.digest
     }
 
-    /// What the head claims. A component that fails refuses the request: 500, as the fault is ours.
-    pub(super) async fn claim(&self, head: &Head) -> Result<Result<Claim, AuthenticationFault>, Refusal> {
+    /// What the head's text claims. A component that fails refuses the request: 500, as the fault is ours.
+    pub(super) async fn claim(&self, head: &[u8]) -> Result<Result<Claim, AuthenticationFault>, Refusal> {
         #[cfg(feature = "native-pipeline")]
-        return Ok(native::claim(&head_text(head)));
+        return Ok(native::claim(head));
         #[cfg(not(feature = "native-pipeline"))]
         self.claim_sandboxed(head).await
     }
 
     #[cfg_attr(feature = "native-pipeline", expect(dead_code, reason = "the other pipeline is measured"))]
-    async fn claim_sandboxed(&self, head: &Head) -> Result<Result<Claim, AuthenticationFault>, Refusal> {
-        match tokio::time::timeout(self.time, self.run(&head_text(head))).await {
+    async fn claim_sandboxed(&self, head: &[u8]) -> Result<Result<Claim, AuthenticationFault>, Refusal> {
+        match tokio::time::timeout(self.time, self.run(head)).await {
             Ok(Ok(claim)) => Ok(claim),
             Ok(Err(failure)) => Err(self.failed(failure)),
             Err(_) => Err(self.failed(SandboxFailure::Time)),
@@ -133,22 +132,6 @@ impl Authenticator {
         }
         Refusal::new(ErrorName::Internal, "authentication failed to run; see the proxy's log")
     }
-}
-
-/// The head as the contract has it: request line, then a line for each header.
-fn head_text(head: &Head) -> Vec<u8> {
-    let mut text = Vec::with_capacity(1024);
-    text.extend_from_slice(head.method.as_str().as_bytes());
-    text.push(b' ');
-    text.extend_from_slice(head.path.as_bytes());
-    text.push(b'\n');
-    for (name, value) in &head.headers {
-        text.extend_from_slice(name.as_str().as_bytes());
-        text.extend_from_slice(b": ");
-        text.extend_from_slice(value.as_bytes());
-        text.push(b'\n');
-    }
-    text
 }
 
 #[cfg(feature = "native-pipeline")]

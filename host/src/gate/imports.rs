@@ -69,7 +69,7 @@ impl State {
 
     /// Notes a refusal for the audit record, and gives it the contract's form.
     fn refused<T>(&mut self, refusal: Refusal) -> Result<T, wit::Refusal> {
-        self.trace.note(&refusal);
+        self.trace.known.note(&refusal);
         Err(wit::Refusal { name: refusal.name.into(), message: refusal.message.into_owned() })
     }
 }

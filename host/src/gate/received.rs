@@ -1,7 +1,7 @@
 //! The body of a request, on its way.
 
 use bytes::BytesMut;
-use holdfast_gate::{ErrorName, Refusal};
+use holdfast_gate::{Refusal, refusals};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::pin::Pin;
@@ -31,29 +31,20 @@ impl ReceivedBody {
     pub async fn whole(mut self) -> Result<BytesMut, Refusal> {
         let announced = self.size_hint().lower();
         if announced > self.limit as u64 {
-            return Err(too_long(self.limit));
+            return Err(refusals::body_too_long(self.limit));
         }
         let mut bytes = BytesMut::with_capacity(usize::try_from(announced).unwrap_or(0));
         while let Some(frame) = self.frame().await {
-            let frame = frame.map_err(|_| {
-                Refusal::new(ErrorName::Validation, "the body ended early or could not be read")
-            })?;
+            let frame = frame.map_err(|_| refusals::body_broken())?;
             // Trailers are no part of what is signed, and nobody asks for them.
             let Ok(data) = frame.into_data() else { continue };
             if bytes.len() + data.len() > self.limit {
-                return Err(too_long(self.limit));
+                return Err(refusals::body_too_long(self.limit));
             }
             bytes.extend_from_slice(&data);
         }
         Ok(bytes)
     }
-}
-
-fn too_long(limit: usize) -> Refusal {
-    Refusal::with(
-        ErrorName::UnsupportedOperation,
-        format!("the body is longer than the {limit} bytes that this proxy takes"),
-    )
 }
 
 impl Body for ReceivedBody {

@@ -3,15 +3,13 @@
 use super::admission::Admission;
 use super::authenticator::Authenticator;
 use super::key_store::{Credential, KeyStore};
-use super::trace::{Called, Trace};
+use super::trace::Trace;
+use crate::rate::RateLimiter;
 use bytes::BytesMut;
-use holdfast_gate::body::Body;
-use holdfast_gate::sigv4::{AuthenticationFault, CheckedHead, Headers, check_head};
-use holdfast_gate::target::{Call, Target};
-use holdfast_gate::{ErrorName, Refusal};
+use holdfast_gate::request::{self, Authentic};
+use holdfast_gate::sigv4::{AuthenticationFault, Headers};
+use holdfast_gate::{Refusal, refusals};
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 /// The head of a request, its path checked against the grammar.
@@ -29,26 +27,17 @@ pub struct Head {
 /// A head that was read and passed the cheap checks, so that its body is worth waiting for. Made only by
 /// [`Request::open`].
 pub struct Expecting {
-    head: Head,
     store: Arc<KeyStore>,
-    access_key_id: String,
+    tls_peer: Option<Arc<str>>,
     credential: Arc<Credential>,
-    checked: CheckedHead,
+    expecting: request::Expecting,
 }
 
 /// A request as far as it was read. What authentication found shows when it is admitted.
 pub struct Request {
-    head: Head,
     store: Arc<KeyStore>,
-    authenticated: Result<Authenticated, Fault>,
-}
-
-struct Authenticated {
-    access_key_id: String,
-    called: Called,
-    body: BytesMut,
-    /// The body's reading, the only one.
-    read: Result<Body, Refusal>,
+    tls_peer: Option<Arc<str>>,
+    authenticated: Result<Authentic<BytesMut>, Fault>,
 }
 
 /// Why there is nothing to admit.
@@ -80,26 +69,19 @@ impl Request {
         authenticator: &Authenticator,
         now: u64,
     ) -> Result<Expecting, Request> {
-        match check(&head, &store, authenticator, now).await {
-            Ok((access_key_id, credential, checked)) => {
-                Ok(Expecting { head, store, access_key_id, credential, checked })
-            }
-            Err(fault) => Err(Request { head, store, authenticated: Err(fault) }),
+        let checked = check(&head, &store, authenticator, now).await;
+        let tls_peer = head.tls_peer;
+        match checked {
+            Ok((expecting, credential)) => Ok(Expecting { store, tls_peer, credential, expecting }),
+            Err(fault) => Err(Request { store, tls_peer, authenticated: Err(fault) }),
         }
     }
 
-    /// Tells the trace what is signed, so that the request has its record whatever becomes of it. Refuses what can't be
-    /// admitted before a proxy is run on it, as refusing is what the host may always do: it spares unsigned and forged
-    /// requests most of their cost. What calls no API is the proxy's to refuse.
-    pub fn begin(&mut self, trace: &mut Trace) -> Result<(), Refusal> {
-        match &mut self.authenticated {
-            Ok(signed) => {
-                trace.access_key_id = Some(signed.access_key_id.clone());
-                trace.called = Some(signed.called.clone());
-                trace.metadata = signed.read.as_mut().ok().map(|read| std::mem::take(&mut read.metadata));
-                Ok(())
-            }
-            Err(Fault::NoCall) => Ok(()),
+    /// Refuses what can't be admitted before a proxy is run on it, as refusing is what the host may always do: it spares
+    /// unsigned and forged requests most of their cost. What calls no API is the proxy's to refuse.
+    pub fn refuse_early(&self, trace: &mut Trace) -> Result<(), Refusal> {
+        match &self.authenticated {
+            Ok(_) | Err(Fault::NoCall) => Ok(()),
             Err(Fault::Other(refusal)) => Err(refusal.clone()),
             Err(Fault::Authentication(fault)) => Err(unauthenticated(trace, *fault)),
         }
@@ -107,40 +89,28 @@ impl Request {
 
     /// Only a request with a good signature and a valid body is admitted. Gives the admission and the body's text.
     pub async fn admit(self, trace: &mut Trace) -> Result<(Admission, String), Refusal> {
-        let Request { head, store, authenticated } = self;
-        let Authenticated { access_key_id, called: _, body, read } = match authenticated {
-            Ok(authenticated) => authenticated,
-            Err(Fault::NoCall) => return Err(Refusal::new(ErrorName::InvalidUriPath, "no such API")),
-            Err(Fault::Other(refusal)) => return Err(refusal),
-            Err(Fault::Authentication(fault)) => return Err(unauthenticated(trace, fault)),
-        };
-        if store.rate.as_ref().is_some_and(|rate| !rate.take()) {
-            return Err(Refusal::new(
-                ErrorName::Throttling,
-                "more requests than this key store's rate_limit; raise it or spread them over time",
-            ));
-        }
-        let inputs = read?.inputs?;
-        let text = String::from_utf8(body.into())
-            .map_err(|_| Refusal::new(ErrorName::Validation, "the body is not UTF-8"))?;
-        trace.admitted = true;
-        Ok((Admission::new(store, access_key_id, head.tls_peer, inputs), text))
+        let Request { store, tls_peer, authenticated } = self;
+        let authentic = authenticated.map_err(|fault| match fault {
+            Fault::NoCall => refusals::no_such_api(),
+            Fault::Other(refusal) => refusal,
+            Fault::Authentication(fault) => unauthenticated(trace, fault),
+        })?;
+        let within_rate = store.rate.as_ref().is_none_or(RateLimiter::take);
+        let (admitted, text) = authentic.admit(within_rate, &mut trace.known)?;
+        Ok((Admission::new(store, tls_peer, admitted), text))
     }
 }
 
 impl Expecting {
-    /// The request with the body that came, or with why none did. Compares the signature; only then is the body read as JSON.
-    pub fn complete(self, body: Result<BytesMut, Refusal>) -> Request {
-        let Expecting { head, store, access_key_id, credential, checked } = self;
+    /// The request with the body that came, or with why none did. Compares the signature; where it is good the body is read
+    /// as JSON, and the trace has what is signed.
+    pub fn complete(self, body: Result<BytesMut, Refusal>, trace: &mut Trace) -> Request {
+        let Expecting { store, tls_peer, credential, expecting } = self;
         let verified = |body: BytesMut| {
-            let key = credential.signing_key(checked.date(), checked.region());
-            checked.verify(&Sha256::digest(&body).into(), &key)?;
-            let call = called(&head).ok_or(Fault::NoCall)?;
-            let read = Body::read(&body, call);
-            Ok(Authenticated { access_key_id, called: call.into(), body, read })
+            let key = |date: &[u8], region: &str| credential.signing_key(date, region);
+            Ok(expecting.complete(body, key, &mut trace.known)?)
         };
-        let authenticated = body.map_err(Fault::Other).and_then(verified);
-        Request { head, store, authenticated }
+        Request { store, tls_peer, authenticated: body.map_err(Fault::Other).and_then(verified) }
     }
 }
 
@@ -149,26 +119,15 @@ async fn check(
     store: &KeyStore,
     authenticator: &Authenticator,
     now: u64,
-) -> Result<(String, Arc<Credential>, CheckedHead), Fault> {
-    // What is no call needs no authentication to be refused: the proxy component says how.
-    called(head).ok_or(Fault::NoCall)?;
-    if !head.headers.contains_key(AUTHORIZATION) {
-        return Err(AuthenticationFault::Claim.into());
-    }
-    let claim = authenticator.claim(head).await??;
+) -> Result<(request::Expecting, Arc<Credential>), Fault> {
     let headers = Headers::new(head.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes())).collect());
-    let checked = check_head(head.method.as_str(), &head.path, &headers, &claim, now, &store.regions)?;
-    let credential = store.credentials.get(&claim.access_key_id).ok_or(AuthenticationFault::AccessKeyId)?;
-    Ok((claim.access_key_id, credential, checked))
+    // What is no call needs no authentication to be refused: the proxy component says how.
+    let head = request::Head::new(head.method.as_str(), &head.path, headers).ok_or(Fault::NoCall)?;
+    let claim = authenticator.claim(&head.text()?).await??;
+    Ok(head.check(claim, now, &store.regions, |id| store.credentials.get(id))?)
 }
 
 fn unauthenticated(trace: &mut Trace, fault: AuthenticationFault) -> Refusal {
-    trace.authentication_fault = Some(fault);
-    Refusal::new(ErrorName::AuthenticationFailed, fault.message())
-}
-
-/// What the path calls by POST.
-fn called(head: &Head) -> Option<Call<'_>> {
-    let call = Target::parse(&head.path).ok().and_then(|target| target.call());
-    call.filter(|_| head.method == http::Method::POST)
+    trace.known.authentication_fault = Some(fault);
+    fault.into()
 }

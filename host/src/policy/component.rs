@@ -1,11 +1,11 @@
 //! A policy that a sandboxed component decides.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::sandbox::{FailureCounts, SandboxFailure};
 use holdfast_gate::query::{Decision, Effect, Query};
+use holdfast_gate::rules::Rules;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::bindings::types;
@@ -20,17 +20,13 @@ use super::{Deciding, Policy, PolicyIdentity, PolicyMetrics};
 /// On a busy machine the host itself may have waited.
 const LEAST_TIME: Duration = Duration::from_millis(10);
 
-/// Of a text of the component's, in a log line.
-const LOGGED_CHARACTERS: usize = 64;
-
 /// A component that has read its document. Each decision that isn't cached runs in a fresh instance.
 pub struct ComponentPolicy {
     loaded: Arc<Loaded>,
     slots: Arc<Semaphore>,
     limits: Limits,
     identity: PolicyIdentity,
-    rules: HashSet<String>,
-    messages: HashMap<String, String>,
+    rules: Rules,
     reads: Reads,
     cache: DecisionCache,
     failures: FailureCounts,
@@ -47,7 +43,7 @@ impl ComponentPolicy {
         let reads = Reads::new(reads);
         Ok(ComponentPolicy {
             slots: Arc::new(Semaphore::new(slots(&load.limits, loaded.is_snapshot()))),
-            rules: rules.iter().cloned().collect(),
+            rules: Rules::new(rules.iter().cloned(), messages),
             identity: PolicyIdentity {
                 component: loaded.component.clone(),
                 revision: loaded.revision.clone(),
@@ -55,7 +51,6 @@ impl ComponentPolicy {
                 rules,
                 reads: reads.names(),
             },
-            messages: messages.into_iter().collect(),
             reads,
             cache: DecisionCache::new(load.limits.cache),
             failures: FailureCounts::default(),
@@ -84,28 +79,15 @@ impl ComponentPolicy {
         self.check(slow::run(Box::pin(run)).await?)
     }
 
-    /// Takes a decision only if it is one of this document, and denies where there were errors.
+    /// Takes a decision only if it is one of this document.
     fn check(&self, decision: types::Decision) -> Result<Decision, PolicyFailure> {
         let types::Decision { effect, rules, errors } = decision;
-        if rules.len() > self.rules.len() {
-            return Err(PolicyFailure::output("it named more rules than it has"));
-        }
-        if let Some(rule) = rules.iter().find(|rule| !self.rules.contains(*rule)) {
-            let rule: String = rule.chars().take(LOGGED_CHARACTERS).collect();
-            return Err(PolicyFailure::output(format!("it named the rule {rule:?}, which it doesn't have")));
-        }
         let effect = match effect {
-            types::Effect::Allow if errors.is_empty() => Effect::Allow,
-            _ => Effect::Deny,
+            types::Effect::Allow => Effect::Allow,
+            types::Effect::Deny => Effect::Deny,
         };
-        let message = match effect {
-            // A rule that failed didn't decide what its message says.
-            Effect::Deny if errors.is_empty() => {
-                rules.iter().find_map(|rule| self.messages.get(rule).cloned())
-            }
-            _ => None,
-        };
-        Ok(Decision { effect, rules, errors, message })
+        let decision = self.rules.decision(effect, rules, errors);
+        decision.map_err(|fault| PolicyFailure::output(fault.to_string()))
     }
 }
 

@@ -1,104 +1,67 @@
 //! The facts that a policy reads: what its component gets to see, and what its decisions are cached by.
 
+use holdfast_gate::facts::Facts;
 use holdfast_gate::query::{Arn, DecryptCounts, Identity, Operation, Query};
 
-use super::bindings::types::{self, Facts};
+use super::bindings::types;
 
 /// The facts that `describe` named.
 #[derive(Clone, Copy)]
 pub(super) struct Reads(Facts);
 
 impl Reads {
-    pub(super) fn new(facts: Facts) -> Reads {
-        Reads(facts)
-    }
-
-    fn has(self, fact: Facts) -> bool {
-        self.0 & fact == fact
+    pub(super) fn new(facts: types::Facts) -> Reads {
+        let [bits] = facts.as_array();
+        // There are 16.
+        Reads(Facts::from_bits(bits as u16))
     }
 
     /// Whether the same values come again: not where each request has its own.
     pub(super) fn repeat(self) -> bool {
-        !self.has(Facts::TIME) && !self.has(Facts::KMS_REQUEST_ID) && !self.has(Facts::DECRYPTS)
+        self.0.repeat()
     }
 
     /// The members of `other-metadata` that the component gets to see.
     pub(super) fn others(self, query: &Query) -> Vec<(&str, &str)> {
-        let shown = if self.has(Facts::OTHER_METADATA) { query.other_metadata.as_slice() } else { &[] };
-        shown.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+        let shown = self.0.of(query).other_metadata.iter();
+        shown.map(|(name, value)| (name.as_str(), value.as_str())).collect()
     }
 
     /// The query as the component gets it: facts that it didn't name are empty.
     pub(super) fn view<'a>(self, query: &'a Query, others: &'a [(&'a str, &'a str)]) -> types::Query<'a> {
-        let text = |fact, value: &'a String| if self.has(fact) { value.as_str() } else { "" };
-        let option = |fact, value: &'a Option<String>| value.as_deref().filter(|_| self.has(fact));
-        let principal = self.has(Facts::PRINCIPAL);
+        let shown = self.0.of(query);
+        let DecryptCounts { minute, hour, key_minute, key_hour } = shown.decrypts;
         types::Query {
-            key_store: text(Facts::KEY_STORE, &query.key_store),
-            access_key_id: text(Facts::ACCESS_KEY_ID, &query.access_key_id),
-            key_id: text(Facts::KEY_ID, &query.key_id),
-            operation: operation(if self.has(Facts::OPERATION) {
-                query.operation
-            } else {
-                Operation::GetKeyMetadata
-            }),
-            principal: if principal { identity(&query.principal) } else { types::Identity::Other("") },
-            principal_text: text(Facts::PRINCIPAL, &query.principal_text),
-            kms_key: query.kms_key.as_ref().filter(|_| self.has(Facts::KMS_KEY)).map(identity),
-            kms_operation: text(Facts::KMS_OPERATION, &query.kms_operation),
-            kms_request_id: text(Facts::KMS_REQUEST_ID, &query.kms_request_id),
-            via_service: option(Facts::VIA_SERVICE, &query.via_service),
-            source_vpc: option(Facts::SOURCE_VPC, &query.source_vpc),
-            source_vpce: option(Facts::SOURCE_VPCE, &query.source_vpce),
+            key_store: shown.key_store,
+            access_key_id: shown.access_key_id,
+            key_id: shown.key_id,
+            operation: operation(shown.operation),
+            principal: shown.principal.map_or(types::Identity::Other(""), identity),
+            principal_text: shown.principal_text,
+            kms_key: shown.kms_key.map(identity),
+            kms_operation: shown.kms_operation,
+            kms_request_id: shown.kms_request_id,
+            via_service: shown.via_service,
+            source_vpc: shown.source_vpc,
+            source_vpce: shown.source_vpce,
             other_metadata: others,
-            tls_peer: option(Facts::TLS_PEER, &query.tls_peer),
-            time: self.time(query),
-            clock: self.clock(query),
-            decrypts: self.decrypts(query),
+            tls_peer: shown.tls_peer,
+            time: shown.time,
+            clock: types::Clock { hour: shown.hour, weekday: shown.weekday },
+            decrypts: types::DecryptCounts { minute, hour, key_minute, key_hour },
         }
     }
 
     /// The time that the component's clocks show.
     pub(super) fn time(self, query: &Query) -> u64 {
-        if self.has(Facts::TIME) { query.time } else { 0 }
-    }
-
-    fn clock(self, query: &Query) -> types::Clock {
-        let (hour, weekday) = if self.has(Facts::CLOCK) { query.hour_and_weekday() } else { (0, 0) };
-        types::Clock { hour, weekday }
-    }
-
-    fn decrypts(self, query: &Query) -> types::DecryptCounts {
-        let counts = if self.has(Facts::DECRYPTS) { query.decrypts } else { DecryptCounts::default() };
-        let DecryptCounts { minute, hour, key_minute, key_hour } = counts;
-        types::DecryptCounts { minute, hour, key_minute, key_hour }
+        self.0.time(query)
     }
 
     /// The names of the facts, as `wit/policy` has them.
     pub(super) fn names(self) -> Vec<&'static str> {
-        let named = NAMES.iter().filter(|(fact, _)| self.has(*fact));
-        named.map(|(_, name)| *name).collect()
+        self.0.names()
     }
 }
-
-const NAMES: [(Facts, &str); 16] = [
-    (Facts::KEY_STORE, "key-store"),
-    (Facts::ACCESS_KEY_ID, "access-key-id"),
-    (Facts::KEY_ID, "key-id"),
-    (Facts::OPERATION, "operation"),
-    (Facts::PRINCIPAL, "principal"),
-    (Facts::KMS_KEY, "kms-key"),
-    (Facts::KMS_OPERATION, "kms-operation"),
-    (Facts::KMS_REQUEST_ID, "kms-request-id"),
-    (Facts::VIA_SERVICE, "via-service"),
-    (Facts::SOURCE_VPC, "source-vpc"),
-    (Facts::SOURCE_VPCE, "source-vpce"),
-    (Facts::OTHER_METADATA, "other-metadata"),
-    (Facts::TLS_PEER, "tls-peer"),
-    (Facts::TIME, "time"),
-    (Facts::CLOCK, "clock"),
-    (Facts::DECRYPTS, "decrypts"),
-];
 
 fn operation(operation: Operation) -> types::Operation {
     match operation {

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use holdfast_gate::query::{Arn, DecryptCounts, Identity, Operation, Query};
+use holdfast_gate::rules::check_description;
 use sha2::{Digest, Sha256};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker};
@@ -24,11 +25,6 @@ const LOADING_OUTPUT: usize = 4 * 1024 * 1024;
 const ACCESS_MEMORY: usize = 16 * 64 * 1024;
 /// Bytes of linear memory of a component with WASI: an interpreter and its libraries.
 pub(super) const WASI_MEMORY: usize = 256 * 1024 * 1024;
-/// Bytes of a rule's id: it is in every audit record.
-const RULE_LIMIT: usize = 256;
-
-/// Bytes of a message for whose request is denied. The specification has less than 512 for the whole errorMessage.
-const MESSAGE_LIMIT: usize = 400;
 
 /// One file of a policy's document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,9 +190,13 @@ impl Load<'_> {
         Ok(snapshot)
     }
 
-    /// The component with the document already inside, for hosts that can't configure it.
-    pub async fn configured(&self) -> Result<Vec<u8>, LoadError> {
-        self.snapshot().await
+    /// The component with the document already inside, for hosts that can't configure it. `None` where it imports from
+    /// WASI; it has read the document then, and found nothing wrong.
+    pub async fn configured(&self) -> Result<Option<Vec<u8>>, LoadError> {
+        match imports_wasi(self.component) {
+            true => self.run().await.map(|_| None),
+            false => self.snapshot().await.map(Some),
+        }
     }
 
     /// Runs the component up to the point where it has read the document and decided once.
@@ -266,26 +266,8 @@ fn imports(engine: &Engine, code: &Component) -> Vec<String> {
 }
 
 fn check(description: &types::Description) -> Result<(), LoadError> {
-    let fits =
-        |text: &String| !text.is_empty() && text.len() <= RULE_LIMIT && !text.chars().any(char::is_control);
-    if !fits(&description.engine) {
-        return Err(LoadError::Description(format!("the engine's name {:?}", description.engine)));
-    }
-    if let Some(rule) = description.rules.iter().find(|rule| !fits(rule)) {
-        return Err(LoadError::Description(format!(
-            "the rule id {rule:?}; ids are 1 to {RULE_LIMIT} bytes without control characters"
-        )));
-    }
-    // What errorMessage may consist of (specification, "Error Names").
-    let sayable = |text: &String| {
-        (1..=MESSAGE_LIMIT).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
-    };
-    match description.messages.iter().find(|(_, message)| !sayable(message)) {
-        Some((rule, _)) => Err(LoadError::Description(format!(
-            "the message of rule {rule:?}; messages are 1 to {MESSAGE_LIMIT} printable ASCII characters"
-        ))),
-        None => Ok(()),
-    }
+    let types::Description { engine, rules, messages, .. } = description;
+    check_description(engine, rules, messages).map_err(LoadError::Description)
 }
 
 fn failed(error: wasmtime::Error) -> LoadError {

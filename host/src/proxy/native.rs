@@ -31,7 +31,7 @@ struct Gate(Trace);
 
 impl Gate {
     fn noted<T>(&mut self, result: Result<T, Refusal>) -> Result<T, Refusal> {
-        result.inspect_err(|refusal| self.0.note(refusal))
+        result.inspect_err(|refusal| self.0.known.note(refusal))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::metrics::Metrics;
 use crate::proxy::{Answer, Proxy};
 use bytes::Bytes;
 use holdfast_gate::target::{Target, TargetFault};
-use holdfast_gate::{ErrorName, Refusal};
+use holdfast_gate::{ErrorName, Refusal, refusals};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Version};
 use http_body_util::Full;
@@ -102,10 +102,7 @@ impl Exchange {
             Err(fault) => return unknown(fault),
         };
         let Some(store) = self.stores.at(target.prefix) else {
-            return Answer::refusal(&Refusal::new(
-                ErrorName::InvalidUriPath,
-                "no key store has this URI path; check the XksProxyUriPath",
-            ));
+            return Answer::refusal(&refusals::no_such_key_store());
         };
         let method = parts.method.as_str().to_owned();
         let tail = target.tail.to_owned();
@@ -113,14 +110,14 @@ impl Exchange {
             Head { method: parts.method, path, headers: parts.headers, tls_peer: peer.certificate.clone() };
         let deadline = start + self.budget;
         let mut trace = Trace::new(unix_time(), deadline.into_std());
-        let received = self.receive(head, body, store, peer, trace.time);
-        let Ok(mut request) = tokio::time::timeout_at(deadline, received).await else {
+        let received = self.receive(head, body, store, peer, &mut trace);
+        let Ok(request) = tokio::time::timeout_at(deadline, received).await else {
             return Answer::refusal(&Refusal::new(
                 ErrorName::DependencyTimeout,
                 "the request's body took longer than this proxy's budget",
             ));
         };
-        if let Err(refusal) = request.begin(&mut trace) {
+        if let Err(refusal) = request.refuse_early(&mut trace) {
             return self.finish(Answer::refusal(&refusal), trace, store, peer, start).await;
         }
         let (answer, trace) = self.proxy.answer(&method, &tail, request, trace, deadline).await;
@@ -134,10 +131,13 @@ impl Exchange {
         body: ReceivedBody,
         store: &Arc<KeyStore>,
         peer: &Peer,
-        now: u64,
+        trace: &mut Trace,
     ) -> Request {
-        match Request::open(head, store.clone(), &self.authenticator, now).await {
-            Ok(expecting) => expecting.complete(self.waiting.body(&peer.slot.activity, body.whole()).await),
+        match Request::open(head, store.clone(), &self.authenticator, trace.known.time).await {
+            Ok(expecting) => {
+                let body = self.waiting.body(&peer.slot.activity, body.whole()).await;
+                expecting.complete(body, trace)
+            }
             Err(refused) => refused,
         }
     }
@@ -151,8 +151,8 @@ impl Exchange {
         peer: &Peer,
         start: Instant,
     ) -> Answer {
-        if trace.access_key_id.is_none() {
-            if let Some(fault) = trace.authentication_fault {
+        if trace.known.access_key_id.is_none() {
+            if let Some(fault) = trace.known.authentication_fault {
                 self.tally.count(&store.name, fault, SystemTime::now());
             }
             return answer;

@@ -1,11 +1,11 @@
 //! Between the contracts' types and the gate's own.
 
-use holdfast_gate::query::{Arn, Decision, Effect, Identity, Operation, Query};
+use holdfast_gate::facts::View;
+use holdfast_gate::query::{Arn, DecryptCounts, Effect, Identity, Operation};
 use holdfast_gate::{ErrorName, Refusal, reply};
 
 use super::exports::holdfast::gate::{intake, types};
 use super::holdfast::policy::types as policy;
-use policy::Facts;
 
 pub(super) fn answer((status, body): (u16, String)) -> intake::Answer {
     intake::Answer { status, body }
@@ -56,36 +56,32 @@ pub(super) fn health(health: reply::Health) -> types::Health {
     }
 }
 
-/// The query as the policy gets it: facts that it doesn't read are empty.
-pub(super) fn query(query: &Query, reads: Facts) -> policy::Query {
-    let has = |fact| reads.contains(fact);
-    let text = |fact, value: &String| if has(fact) { value.clone() } else { String::new() };
-    let option = |fact, value: &Option<String>| value.clone().filter(|_| has(fact));
-    let principal = has(Facts::PRINCIPAL);
+/// The query as the policy gets it.
+pub(super) fn query(shown: View<'_>) -> policy::Query {
+    let option = |text: Option<&str>| text.map(str::to_owned);
+    let DecryptCounts { minute, hour, key_minute, key_hour } = shown.decrypts;
     policy::Query {
-        key_store: text(Facts::KEY_STORE, &query.key_store),
-        access_key_id: text(Facts::ACCESS_KEY_ID, &query.access_key_id),
-        key_id: text(Facts::KEY_ID, &query.key_id),
-        operation: match query.operation {
-            Operation::Encrypt if has(Facts::OPERATION) => policy::Operation::Encrypt,
-            Operation::Decrypt if has(Facts::OPERATION) => policy::Operation::Decrypt,
-            _ => policy::Operation::GetKeyMetadata,
+        key_store: shown.key_store.to_owned(),
+        access_key_id: shown.access_key_id.to_owned(),
+        key_id: shown.key_id.to_owned(),
+        operation: match shown.operation {
+            Operation::GetKeyMetadata => policy::Operation::GetKeyMetadata,
+            Operation::Encrypt => policy::Operation::Encrypt,
+            Operation::Decrypt => policy::Operation::Decrypt,
         },
-        principal: if principal {
-            identity(&query.principal)
-        } else {
-            policy::Identity::Other(String::new())
-        },
-        principal_text: text(Facts::PRINCIPAL, &query.principal_text),
-        kms_key: query.kms_key.as_ref().filter(|_| has(Facts::KMS_KEY)).map(identity),
-        kms_operation: text(Facts::KMS_OPERATION, &query.kms_operation),
-        kms_request_id: text(Facts::KMS_REQUEST_ID, &query.kms_request_id),
-        via_service: option(Facts::VIA_SERVICE, &query.via_service),
-        source_vpc: option(Facts::SOURCE_VPC, &query.source_vpc),
-        source_vpce: option(Facts::SOURCE_VPCE, &query.source_vpce),
-        other_metadata: if has(Facts::OTHER_METADATA) { query.other_metadata.clone() } else { Vec::new() },
-        tls_peer: option(Facts::TLS_PEER, &query.tls_peer),
-        time: if has(Facts::TIME) { query.time } else { 0 },
+        principal: shown.principal.map_or(policy::Identity::Other(String::new()), identity),
+        principal_text: shown.principal_text.to_owned(),
+        kms_key: shown.kms_key.map(identity),
+        kms_operation: shown.kms_operation.to_owned(),
+        kms_request_id: shown.kms_request_id.to_owned(),
+        via_service: option(shown.via_service),
+        source_vpc: option(shown.source_vpc),
+        source_vpce: option(shown.source_vpce),
+        other_metadata: shown.other_metadata.to_vec(),
+        tls_peer: option(shown.tls_peer),
+        time: shown.time,
+        clock: policy::Clock { hour: shown.hour, weekday: shown.weekday },
+        decrypts: policy::DecryptCounts { minute, hour, key_minute, key_hour },
     }
 }
 
@@ -106,10 +102,9 @@ fn identity(identity: &Identity) -> policy::Identity {
     }
 }
 
-pub(super) fn decision(decision: policy::Decision) -> Decision {
-    let effect = match decision.effect {
+pub(super) fn effect(effect: policy::Effect) -> Effect {
+    match effect {
         policy::Effect::Allow => Effect::Allow,
         policy::Effect::Deny => Effect::Deny,
-    };
-    Decision { effect, rules: decision.rules, errors: decision.errors }
+    }
 }

@@ -1,4 +1,4 @@
-//! A policy component with its document inside.
+//! A policy component with its document inside, or beside it where that can't be.
 
 use std::path::Path;
 
@@ -15,10 +15,15 @@ enum PolicyError {
     Read { path: String, source: std::io::Error },
     #[error("{path} has the digest {found}, and the configuration wants {wanted}")]
     Digest { path: String, found: String, wanted: String },
+    #[error("two files of the policy are called {0}; give them different names")]
+    SameName(String),
 }
 
-/// Runs the component on the document as the server does, and gives it in the state after.
-pub fn configured(policy: &config::Policy) -> Result<Vec<u8>, CommandError> {
+/// Runs the component on the document as the server does, and gives it in the state after; the second is empty then.
+///
+/// A component that imports from WASI has state outside of its memory: it is given as it is, and its document as a JSON
+/// object of the files' texts by their names, for the gate to configure it with.
+pub fn for_spin(policy: &config::Policy) -> Result<(Vec<u8>, String), CommandError> {
     let component = read(&policy.component.path)?;
     if let Some(pin) = &policy.component.sha256 {
         let (found, wanted) = (digest(&component), pin.to_string());
@@ -46,8 +51,24 @@ pub fn configured(policy: &config::Policy) -> Result<Vec<u8>, CommandError> {
         snapshots: None,
         sandbox: Sandbox { compile: &compile, watch: &watch },
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    Ok(runtime.block_on(load.configured())?)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    match runtime.block_on(load.configured())? {
+        Some(configured) => Ok((configured, String::new())),
+        None => {
+            let document = by_name(document)?;
+            Ok((component, document))
+        }
+    }
+}
+
+fn by_name(document: Vec<Source>) -> Result<String, PolicyError> {
+    let mut files = serde_json::Map::new();
+    for Source { name, text } in document {
+        if files.insert(name.clone(), text.into()).is_some() {
+            return Err(PolicyError::SameName(name));
+        }
+    }
+    Ok(serde_json::Value::from(files).to_string())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, PolicyError> {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 
-use holdfast_gate::query::{DecryptCounts, Identity, Operation, Query};
+use crate::query::{DecryptCounts, Identity, Operation, Query};
 
 /// Principals, and pairs of a principal and a key, in one generation. There are two generations: who was not seen
 /// while this many others were is forgotten.
@@ -24,6 +24,8 @@ const OF_HOUR: u64 = 300;
 pub struct Counter {
     /// Names are kept as hashes under a random key. Two names that collide would be counted together.
     hasher: RandomState,
+    /// What makes the key random where `RandomState` isn't, as in a component.
+    salt: [u64; 2],
     generations: Mutex<Generations>,
 }
 
@@ -69,11 +71,16 @@ impl<const SECONDS: u64> Window<SECONDS> {
 }
 
 impl Counter {
+    /// Of a home in which the standard library has no randomness: `salt` must have it.
+    pub fn salted(salt: [u64; 2]) -> Counter {
+        Counter { salt, ..Counter::default() }
+    }
+
     /// Counts a query if it is to decrypt, and tells what its principal did up to now.
     pub fn count(&self, query: &Query) -> DecryptCounts {
         let add = u32::from(query.operation == Operation::Decrypt);
         let of_principal = self.hash_principal(query);
-        let of_key = self.hasher.hash_one((of_principal, query.key_id.as_str()));
+        let of_key = self.hasher.hash_one((self.salt, of_principal, query.key_id.as_str()));
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         let (minute, hour) = generations.count(of_principal, query.time, add);
         let (key_minute, key_hour) = generations.count(of_key, query.time, add);
@@ -84,10 +91,10 @@ impl Counter {
     fn hash_principal(&self, query: &Query) -> u64 {
         match &query.principal {
             Identity::Arn(arn) => match &arn.role {
-                Some(role) => self.hasher.hash_one((0, &arn.partition, &arn.account, role)),
-                None => self.hasher.hash_one((1, &query.principal_text)),
+                Some(role) => self.hasher.hash_one((self.salt, 0, &arn.partition, &arn.account, role)),
+                None => self.hasher.hash_one((self.salt, 1, &query.principal_text)),
             },
-            Identity::Service(text) | Identity::Other(text) => self.hasher.hash_one((2, text)),
+            Identity::Service(text) | Identity::Other(text) => self.hasher.hash_one((self.salt, 2, text)),
         }
     }
 }
@@ -118,18 +125,29 @@ impl Windows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_gate::arn::identity;
+    use crate::arn::identity;
 
     const START: u64 = 1_800_000_000;
 
     fn decrypt(principal: &str, key: &str, time: u64) -> Query {
-        let question = super::super::Question {
-            operation: Some("Decrypt".to_owned()),
-            principal: Some(principal.to_owned()),
-            key: Some(key.to_owned()),
-            ..Default::default()
-        };
-        Query { time, ..question.query().unwrap() }
+        Query {
+            key_store: "test".to_owned(),
+            access_key_id: "AAAAAAAAAAAAAAAAAAAA".to_owned(),
+            key_id: key.to_owned(),
+            operation: Operation::Decrypt,
+            principal: identity(principal),
+            principal_text: principal.to_owned(),
+            kms_key: None,
+            kms_operation: "Decrypt".to_owned(),
+            kms_request_id: "1".to_owned(),
+            via_service: None,
+            source_vpc: None,
+            source_vpce: None,
+            other_metadata: Vec::new(),
+            tls_peer: None,
+            time,
+            decrypts: DecryptCounts::default(),
+        }
     }
 
     fn role(session: &str) -> String {
