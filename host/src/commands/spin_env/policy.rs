@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use holdfast_gate::strict::write_text;
 use wasmtime::component::Component;
 
 use crate::commands::CommandError;
@@ -55,20 +56,26 @@ pub fn for_spin(policy: &config::Policy) -> Result<(Vec<u8>, String), CommandErr
     match runtime.block_on(load.configured())? {
         Some(configured) => Ok((configured, String::new())),
         None => {
-            let document = by_name(document)?;
+            let document = by_name(&document)?;
             Ok((component, document))
         }
     }
 }
 
-fn by_name(document: Vec<Source>) -> Result<String, PolicyError> {
-    let mut files = serde_json::Map::new();
-    for Source { name, text } in document {
-        if files.insert(name.clone(), text.into()).is_some() {
-            return Err(PolicyError::SameName(name));
+fn by_name(document: &[Source]) -> Result<String, PolicyError> {
+    let mut json = String::from("{");
+    for (i, Source { name, text }) in document.iter().enumerate() {
+        if document[..i].iter().any(|before| before.name == *name) {
+            return Err(PolicyError::SameName(name.clone()));
         }
+        // In the configuration's order.
+        json.push_str(if i > 0 { "," } else { "" });
+        write_text(&mut json, name);
+        json.push(':');
+        write_text(&mut json, text);
     }
-    Ok(serde_json::Value::from(files).to_string())
+    json.push('}');
+    Ok(json)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, PolicyError> {

@@ -12,6 +12,7 @@ mod credentials;
 mod cryptography;
 #[path = "../../../conformance/errors.rs"]
 mod errors;
+mod facts;
 mod homes;
 mod isolation;
 #[path = "../../../conformance/logs.rs"]

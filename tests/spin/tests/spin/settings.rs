@@ -2,9 +2,10 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use holdfast_tests::{Setup, components};
+use holdfast_tests::{Host, Setup, components};
 use serde_json::Value;
 
 /// Spin itself isn't asked: only the harness shows its component's log at once.
@@ -22,17 +23,18 @@ impl Drop for Served {
     }
 }
 
-const NAMES: [&str; 3] = [
+const NAMES: [&str; 4] = [
     "SPIN_VARIABLE_HOLDFAST_KEYSTORE",
     "SPIN_VARIABLE_HOLDFAST_SEAL_KEY",
     "SPIN_VARIABLE_HOLDFAST_KEY_STORES",
+    "SPIN_VARIABLE_HOLDFAST_POLICY_DOCUMENT",
 ];
 
-fn serve(variables: &[(&str, String)]) -> Served {
+fn serve(policy: &Path, variables: &[(&str, String)]) -> Served {
     let mut child = Command::new(PROGRAM)
         .arg(components())
         .arg("--policy")
-        .arg(components().join("policy-cedar.wasm"))
+        .arg(policy)
         .arg("--cache")
         .arg(holdfast_tests::cache())
         .envs(variables.iter().map(|(name, value)| (name, value)))
@@ -59,9 +61,25 @@ fn ask(mut served: Served) -> (u16, Value, String) {
     (reply.status, reply.json(), log)
 }
 
+/// Cedar as it is built.
+fn without_document() -> PathBuf {
+    components().join("policy-cedar.wasm")
+}
+
+/// What `spin-env` makes of a usual folder.
+fn made(host: &Host) -> (PathBuf, [(&'static str, String); 4]) {
+    host.holdfast_alone(&["spin-env", host.home().to_str().unwrap()]);
+    let text = std::fs::read_to_string(host.home().join("spin.env")).unwrap();
+    let variables = NAMES.map(|name| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix("='")).unwrap();
+        (name, line.trim_end_matches('\'').to_owned())
+    });
+    (host.home().join("spin-policy.wasm"), variables)
+}
+
 #[test]
 fn without_settings_it_says_which_is_missing() {
-    let (status, body, log) = ask(serve(&[]));
+    let (status, body, log) = ask(serve(&without_document(), &[]));
     assert_eq!((status, body["errorName"].as_str()), (503, Some("DependencyTimeoutException")));
     assert!(body["errorMessage"].as_str().unwrap().contains("holdfast_keystore"), "{body}");
     assert!(log.contains("holdfast_keystore"), "{log}");
@@ -70,13 +88,8 @@ fn without_settings_it_says_which_is_missing() {
 #[test]
 fn with_wrong_settings_it_says_which_is_wrong_and_not_what_it_holds() {
     let host = Setup::new().start();
-    host.holdfast_alone(&["spin-env", host.home().to_str().unwrap()]);
-    let text = std::fs::read_to_string(host.home().join("spin.env")).unwrap();
-    let right = NAMES.map(|name| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix("='")).unwrap();
-        (name, line.trim_end_matches('\'').to_owned())
-    });
-    assert_eq!(ask(serve(&right)).0, 200);
+    let (policy, right) = made(&host);
+    assert_eq!(ask(serve(&policy, &right)).0, 200);
     let secret = right[1].1.clone();
     for (at, value, named) in [
         (0, String::new(), "holdfast_keystore"),
@@ -94,10 +107,14 @@ fn with_wrong_settings_it_says_which_is_wrong_and_not_what_it_holds() {
             r#"{"demo":{"uriPathPrefix":"/demo","regions":["us-east-1"],"x":1}}"#.into(),
             "holdfast_key_stores",
         ),
+        (3, "[]".into(), "holdfast_policy_document"),
+        (3, r#"{"rules.cedar":1}"#.into(), "holdfast_policy_document"),
+        // It is inside already.
+        (3, r#"{"rules.cedar":""}"#.into(), "holdfast_policy_document"),
     ] {
         let mut wrong = right.clone();
         wrong[at].1 = value;
-        let (status, body, log) = ask(serve(&wrong));
+        let (status, body, log) = ask(serve(&policy, &wrong));
         assert_eq!(
             (status, body["errorName"].as_str()),
             (503, Some("DependencyTimeoutException")),
@@ -110,6 +127,28 @@ fn with_wrong_settings_it_says_which_is_wrong_and_not_what_it_holds() {
             assert!(!text.contains(&secret[..60]) && !text.contains(&right[0].1[..60]), "{text}");
         }
     }
+}
+
+#[test]
+fn a_policy_without_its_document_is_told() {
+    let host = Setup::new().start();
+    let (_, right) = made(&host);
+    let (status, body, log) = ask(serve(&without_document(), &right));
+    assert_eq!((status, body["errorName"].as_str()), (503, Some("DependencyTimeoutException")));
+    assert!(body["errorMessage"].as_str().unwrap().contains("spin-env"), "{body}");
+    assert!(log.contains("the policy"), "{log}");
+}
+
+#[test]
+fn a_policy_takes_its_document_from_the_settings_too() {
+    let host = Setup::new().start();
+    let (_, mut right) = made(&host);
+    right[3].1 = r#"{"rules.cedar":"permit (principal, action, resource);"}"#.into();
+    assert_eq!(ask(serve(&without_document(), &right)).0, 200);
+    right[3].1 = r#"{"rules.cedar":"permit (principal, action"}"#.into();
+    let (status, body, _) = ask(serve(&without_document(), &right));
+    assert_eq!(status, 503);
+    assert!(body["errorMessage"].as_str().unwrap().contains("rules.cedar:1"), "{body}");
 }
 
 #[test]
