@@ -149,7 +149,7 @@ fn key_store(
         credentials,
         rate: store.rate_limit.map(|rate| RateLimiter::new(rate.per_second.get(), rate.burst.get())),
         policy,
-        counter: Counter::default(),
+        counter: holdfast_gate::Counter::default(),
         backend,
     }
 }
