@@ -110,7 +110,8 @@ fn described(document: Option<Document>) -> Result<(Facts, Rules), String> {
         let document: Vec<policy::Source> = document.into_iter().map(source).collect();
         policy::configure(&document).map_err(|problems| {
             let first = problems.into_iter().next();
-            let first = first.map(|problem| format!("{}:{}: {}", problem.source, problem.line, problem.message));
+            let first =
+                first.map(|problem| format!("{}:{}: {}", problem.source, problem.line, problem.message));
             format!("the policy refuses holdfast_policy_document: {}", first.unwrap_or_default())
         })?;
     }

@@ -124,8 +124,7 @@ impl Store {
         outside: &mut dyn Outside,
     ) -> Result<(request::Expecting, Credential), AuthenticationFault> {
         let claim = outside.claim(&head.text()?)?;
-        let credential =
-            |id: &str| self.contents().and_then(|store| store.credential(id)).cloned();
+        let credential = |id: &str| self.contents().and_then(|store| store.credential(id)).cloned();
         head.check(claim, now, &self.settings().regions, credential)
     }
 

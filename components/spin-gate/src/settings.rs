@@ -63,7 +63,8 @@ impl Settings {
         let sealed = STANDARD.decode(self.keystore.trim()).map_err(|_| SettingsError::Base64)?;
         let seal = Seal::key_file(self.seal_key.trim().as_bytes()).map_err(SettingsError::Seal)?;
         let opened = holdfast_keystore::sealed::open(&sealed, &seal).map_err(SettingsError::Open)?;
-        let stores = key_stores(&self.key_stores, &opened.contents, salt).map_err(SettingsError::KeyStores)?;
+        let stores =
+            key_stores(&self.key_stores, &opened.contents, salt).map_err(SettingsError::KeyStores)?;
         Ok(Home::new(opened.contents, stores))
     }
 
@@ -109,7 +110,9 @@ fn key_stores(text: &str, contents: &Contents, salt: [u64; 2]) -> Result<Vec<Key
         };
         let regions: Option<Vec<String>> =
             regions.iter().map(|region| region.as_text().map(str::to_owned)).collect();
-        let regions = regions.filter(|regions| !regions.is_empty()).ok_or_else(|| wrong("regions must name at least one region"))?;
+        let regions = regions
+            .filter(|regions| !regions.is_empty())
+            .ok_or_else(|| wrong("regions must name at least one region"))?;
         let fleet_size = match strict::get(members, "fleetSize") {
             None => Some(1),
             Some(Value::Number(number)) => {

@@ -34,12 +34,15 @@ pub fn check_description(
     rules: &[String],
     messages: &[(String, String)],
 ) -> Result<(), String> {
-    let fits = |text: &str| !text.is_empty() && text.len() <= RULE_LIMIT && !text.chars().any(char::is_control);
+    let fits =
+        |text: &str| !text.is_empty() && text.len() <= RULE_LIMIT && !text.chars().any(char::is_control);
     if !fits(engine) {
         return Err(format!("the engine's name {engine:?}"));
     }
     if let Some(rule) = rules.iter().find(|rule| !fits(rule)) {
-        return Err(format!("the rule id {rule:?}; ids are 1 to {RULE_LIMIT} bytes without control characters"));
+        return Err(format!(
+            "the rule id {rule:?}; ids are 1 to {RULE_LIMIT} bytes without control characters"
+        ));
     }
     // What errorMessage may consist of (specification, "Error Names").
     let sayable = |text: &String| {

@@ -29,7 +29,10 @@ fn decrypts_of_an_instance_are_counted() {
     assert_eq!(reply.json()["errorMessage"], "Too many.");
     let record = host.audit_records().pop().unwrap();
     assert_eq!(record["decrypts"], json!([4, 4, 4, 4]));
-    assert_eq!((&record["policy"]["rules"], &record["policy"]["message"]), (&json!(["mass"]), &json!("Too many.")));
+    assert_eq!(
+        (&record["policy"]["rules"], &record["policy"]["message"]),
+        (&json!(["mass"]), &json!("Too many."))
+    );
 }
 
 #[test]
