@@ -79,7 +79,7 @@ enum VariableError {
 }
 
 pub fn linker(engine: &Engine) -> Result<Linker<State>> {
-    let mut linker = Linker::new(engine);
+    let mut linker: Linker<State> = Linker::new(engine);
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     let mut variables = linker.instance("spin:variables/variables@3.0.0")?;
