@@ -7,7 +7,9 @@ use std::path::Path;
 use holdfast_compose::{Parts, compose};
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, format_err};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, format_err,
+};
 
 use crate::options::Options;
 
@@ -25,6 +27,8 @@ pub fn engine() -> Result<Engine> {
         .max_component_instance_size(16 << 20)
         .max_memory_size(64 << 20)
         .max_unused_warm_slots(128)
+        .async_stack_keep_resident(256 << 10)
+        .pagemap_scan(Enabled::Auto)
         .linear_memory_keep_resident(2 << 20)
         .table_keep_resident(1 << 20);
     let mut config = Config::new();
