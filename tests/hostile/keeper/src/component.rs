@@ -24,6 +24,9 @@ struct Component;
 impl Guest for Component {
     fn handle(_: String, path: String, request: Request) -> Response {
         let key = path.split('/').nth(2).unwrap_or_default().to_owned();
+        if key == "admit-nothing" {
+            return refusal(tell());
+        }
         let admitted = match Request::admit(request) {
             Ok(admitted) => admitted,
             Err(_) => return refusal(tell()),

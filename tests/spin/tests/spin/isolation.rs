@@ -3,6 +3,7 @@
 use holdfast_tests::{
     HandMade, Host, Operation, Reply, Setup, base64, decrypt_body, encrypt_body, hostile, unbase64,
 };
+use serde_json::{Value, json};
 
 use crate::{program, setup};
 
@@ -85,6 +86,21 @@ fn admissions_and_grants_of_before_serve_no_other_request() {
         let reply = encrypt(&host, &format!("use-{kind}"), SECRET);
         reply.refused(403, "AccessDeniedException");
     }
+}
+
+#[test]
+fn a_signed_request_is_recorded_though_its_proxy_admits_nothing() {
+    let host = keeper(&[]);
+    let body = encrypt_body(SECRET);
+    let id = body["requestMetadata"]["kmsRequestId"].as_str().unwrap().to_owned();
+    let reply = host.client().call(Operation::Encrypt, "admit-nothing", body.clone());
+    reply.refused(403, "AccessDeniedException");
+    let record = host.wait_for_record(&id);
+    assert_eq!(record["accessKeyId"], host.credential().access_key_id.as_str());
+    assert_eq!((&record["operation"], &record["status"]), (&json!("Encrypt"), &json!(403)));
+    assert_eq!(record["keyId"], "admit-nothing");
+    assert_eq!(record["requestMetadata"]["awsPrincipalArn"], body["requestMetadata"]["awsPrincipalArn"]);
+    assert_eq!((&record["policy"], &record["keyManager"]), (&Value::Null, &Value::Null));
 }
 
 #[test]
