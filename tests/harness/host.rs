@@ -121,7 +121,7 @@ impl Host {
     #[track_caller]
     pub fn start_again(&mut self) {
         self.wait();
-        (self.child, self.address) = spawn(&self.home, &self.environment);
+        (self.child, self.address) = spawn(&self.home, &self.environment, self.spin.as_ref());
     }
 
     /// `http://127.0.0.1:PORT` or `https://localhost:PORT`.
