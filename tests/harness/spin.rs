@@ -47,6 +47,8 @@ impl Spin {
         command.arg(places::components());
         command.arg("--policy").arg(home.join("spin-policy.wasm"));
         command.arg("--cache").arg(places::cache());
+        // Each policy is compiled anew, and serves a few requests.
+        command.args(["--optimise", "no"]);
         command.args(&self.options);
         (command, None)
     }

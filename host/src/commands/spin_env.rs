@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<(), CommandErro
     let config = Config::load(&arguments.folder.join("holdfast.toml"))?;
     let stores = chosen(&config, arguments.key_store.as_deref())?;
     let policy = one_policy(&stores)?;
-    let (component, document) = policy::for_spin(policy)?;
+    let (component, document) = policy::for_spin(policy, &config.components.cache)?;
     let variables = variables(&config, &stores, document)?;
 
     let policy_file = arguments.folder.join("spin-policy.wasm");

@@ -195,7 +195,10 @@ impl Load<'_> {
     pub async fn configured(&self) -> Result<Option<Vec<u8>>, LoadError> {
         match imports_wasi(self.component) {
             true => self.run().await.map(|_| None),
-            false => self.snapshot().await.map(Some),
+            false => {
+                let component = hex(&Sha256::digest(self.component));
+                self.kept_snapshot(&component, &revision(self.document)).await.map(Some)
+            }
         }
     }
 

@@ -2,19 +2,21 @@
 //! for the next start.
 
 use std::hash::{Hash, Hasher};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use holdfast_compose::{Parts, compose};
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, format_err,
+    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+    RegallocAlgorithm, Result, format_err,
 };
 
 use crate::options::Options;
 
 /// An engine with WASI 0.3 and a pool of instances.
-pub fn engine() -> Result<Engine> {
+pub fn engine(optimise: bool) -> Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(128)
         .total_core_instances(2048)
@@ -37,6 +39,11 @@ pub fn engine() -> Result<Engine> {
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .memory_reservation(64 << 20)
         .memory_guard_size(64 << 10);
+    if !optimise {
+        config
+            .cranelift_opt_level(OptLevel::None)
+            .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
+    }
     Engine::new(&config)
 }
 
@@ -68,7 +75,8 @@ pub fn component(engine: &Engine, options: &Options) -> Result<Component> {
 /// Never leaves half a file, as several hosts may start at once.
 fn keep(path: &Path, code: &[u8]) -> Result<()> {
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
+        // The native host shares the folder, and wants it private.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
     let unfinished = path.with_extension(format!("{}.tmp", std::process::id()));
     std::fs::write(&unfinished, code)?;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub const USAGE: &str = "usage: holdfast-spin-host COMPONENTS --policy FILE --cache FOLDER [--listen ADDRESS] [--proxy FILE] \
-     [--max-instance-reuse-count N] [--max-instance-concurrent-reuse-count N]";
+     [--max-instance-reuse-count N] [--max-instance-concurrent-reuse-count N] [--optimise yes|no]";
 
 pub struct Options {
     /// The folder that `cargo xtask build` fills.
@@ -19,13 +19,15 @@ pub struct Options {
     pub reuse: usize,
     /// Requests that an instance serves at once.
     pub concurrent: usize,
+    /// Whether code should run fast, or be compiled fast.
+    pub optimise: bool,
 }
 
 impl Options {
     pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
         let (mut components, mut proxy, mut policy, mut cache) = (None, None, None, None);
         let mut listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (mut reuse, mut concurrent) = (128, 16);
+        let (mut reuse, mut concurrent, mut optimise) = (128, 16, true);
         while let Some(argument) = arguments.next() {
             if !argument.starts_with("--") {
                 components = Some(PathBuf::from(argument));
@@ -40,6 +42,13 @@ impl Options {
                 "--listen" => listen = value.parse().map_err(|_| wrong())?,
                 "--max-instance-reuse-count" => reuse = value.parse().map_err(|_| wrong())?,
                 "--max-instance-concurrent-reuse-count" => concurrent = value.parse().map_err(|_| wrong())?,
+                "--optimise" => {
+                    optimise = match value.as_str() {
+                        "yes" => true,
+                        "no" => false,
+                        _ => return Err(wrong()),
+                    };
+                }
                 _ => return Err(format!("there is no option {argument}")),
             }
         }
@@ -51,6 +60,7 @@ impl Options {
             listen,
             reuse,
             concurrent,
+            optimise,
         })
     }
 }

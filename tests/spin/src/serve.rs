@@ -29,7 +29,7 @@ fn variables() -> HashMap<String, String> {
 }
 
 pub async fn run(options: Options) -> Result<()> {
-    let engine = compile::engine()?;
+    let engine = compile::engine(options.optimise)?;
     let component = compile::component(&engine, &options)?;
     let pre = state::linker(&engine)?.instantiate_pre(&component)?;
     let instances = Instances {

@@ -8,7 +8,7 @@ use wasmtime::component::Component;
 use crate::commands::CommandError;
 use crate::config;
 use crate::policy::{Limits, Load, Sandbox, Source};
-use crate::sandbox::{Ticker, digest};
+use crate::sandbox::{CompiledCache, Ticker, digest};
 
 #[derive(Debug, thiserror::Error)]
 enum PolicyError {
@@ -24,7 +24,9 @@ enum PolicyError {
 ///
 /// A component that imports from WASI has state outside of its memory: it is given as it is, and its document as a JSON
 /// object of the files' texts by their names, for the gate to configure it with.
-pub fn for_spin(policy: &config::Policy) -> Result<(Vec<u8>, String), CommandError> {
+///
+/// A server of this user has done it before, as often as not, and `cache` has what came of it.
+pub fn for_spin(policy: &config::Policy, cache: &Path) -> Result<(Vec<u8>, String), CommandError> {
     let component = read(&policy.component.path)?;
     if let Some(pin) = &policy.component.sha256 {
         let (found, wanted) = (digest(&component), pin.to_string());
@@ -39,6 +41,8 @@ pub fn for_spin(policy: &config::Policy) -> Result<(Vec<u8>, String), CommandErr
         let text = String::from_utf8(read(path)?)?;
         document.push(Source { name, text });
     }
+    // Another user's folder is no reason to fail.
+    let cache = CompiledCache::open(cache).ok();
     let ticker = Ticker::start()?;
     let watch = |engine: &wasmtime::Engine| {
         ticker.add(engine);
@@ -49,7 +53,7 @@ pub fn for_spin(policy: &config::Policy) -> Result<(Vec<u8>, String), CommandErr
         component: &component,
         document: &document,
         limits: Limits::default(),
-        snapshots: None,
+        snapshots: cache.as_ref().map(CompiledCache::folder),
         sandbox: Sandbox { compile: &compile, watch: &watch },
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;

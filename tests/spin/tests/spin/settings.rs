@@ -37,6 +37,7 @@ fn serve(policy: &Path, variables: &[(&str, String)]) -> Served {
         .arg(policy)
         .arg("--cache")
         .arg(holdfast_tests::cache())
+        .args(["--optimise", "no"])
         .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
