@@ -33,6 +33,7 @@ mod signature;
 mod slow;
 mod snapshot;
 mod stored;
+mod strip;
 mod unusable;
 mod wasi;
 

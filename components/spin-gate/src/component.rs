@@ -109,10 +109,11 @@ fn described(document: Option<Document>) -> Result<(Facts, Rules), String> {
         let source = |(name, text)| policy::Source { name, text };
         let document: Vec<policy::Source> = document.into_iter().map(source).collect();
         policy::configure(&document).map_err(|problems| {
-            let first = problems.into_iter().next();
-            let first =
-                first.map(|problem| format!("{}:{}: {}", problem.source, problem.line, problem.message));
-            format!("the policy refuses holdfast_policy_document: {}", first.unwrap_or_default())
+            let first = problems.into_iter().next().map_or_else(
+                || "it has its document inside already; leave the variable empty".to_owned(),
+                |problem| format!("{}:{}: {}", problem.source, problem.line, problem.message),
+            );
+            format!("the policy refuses holdfast_policy_document: {first}")
         })?;
     }
     let policy::Description { engine, reads, rules, messages } = policy::describe();

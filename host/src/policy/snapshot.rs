@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Instance, WasmList};
 use wasmtime::{Engine, Store};
+use super::strip;
 use wasmtime_wizer::{ComponentContext, ComponentInstanceState, Wizer};
 
 /// The instance that `Wizer::instrument_component` adds to a component's exports, one function a memory or global.
@@ -16,7 +17,7 @@ pub(super) fn instrument(component: &[u8]) -> wasmtime::Result<(ComponentContext
     Wizer::new().instrument_component(component)
 }
 
-/// The component with the state that `instance` has now.
+/// The component with the state that `instance` has now, and without what only configuring needs.
 pub(super) async fn take<T: Send + 'static>(
     context: &ComponentContext<'_>,
     engine: &Engine,
@@ -25,7 +26,8 @@ pub(super) async fn take<T: Send + 'static>(
     store: &mut Store<T>,
 ) -> wasmtime::Result<Vec<u8>> {
     let mut state = read_state(engine, instrumented, instance, store).await?;
-    Wizer::new().snapshot_component(context, &mut state).await
+    let snapshot = Wizer::new().snapshot_component(context, &mut state).await?;
+    Ok(strip::configure(&snapshot)?)
 }
 
 /// One memory or global, as its function returned it.
