@@ -17,6 +17,7 @@ mod cases;
 mod component;
 mod facts;
 mod failure;
+mod functions;
 mod guest;
 pub mod life;
 mod load;

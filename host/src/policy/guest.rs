@@ -1,5 +1,6 @@
 //! How a policy's component is run: the engine's settings, and the limits of one run.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmtime::component::Component;
@@ -9,6 +10,7 @@ use wasmtime::{
 };
 
 use super::failure::LimitReached;
+use super::functions::CompiledFunctions;
 use super::wasi::Denied;
 use crate::sandbox::pause;
 
@@ -90,8 +92,12 @@ pub(super) fn loading_engine() -> wasmtime::Result<Engine> {
     Engine::new(&config)
 }
 
-/// The engine of decisions: a pool of instances whose memories are reset by the pages that were written.
-pub(super) fn deciding_engine(limits: &Limits) -> wasmtime::Result<Engine> {
+/// The engine of decisions: a pool of instances whose memories are reset by the pages that were written. It takes `functions`
+/// for compiled.
+pub(super) fn deciding_engine(
+    limits: &Limits,
+    functions: Option<Arc<CompiledFunctions>>,
+) -> wasmtime::Result<Engine> {
     let instances = limits.instances;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
@@ -116,6 +122,9 @@ pub(super) fn deciding_engine(limits: &Limits) -> wasmtime::Result<Engine> {
         .memory_reservation_for_growth(0)
         .memory_guard_size(64 * 1024)
         .memory_may_move(false);
+    if let Some(functions) = functions {
+        config.enable_incremental_compilation(functions)?;
+    }
     Engine::new(&config)
 }
 

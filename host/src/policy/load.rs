@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use holdfast_gate::query::{Arn, DecryptCounts, Identity, Operation, Query};
 use holdfast_gate::rules::check_description;
@@ -14,6 +15,7 @@ use super::artefact::imports_wasi;
 use super::bindings::{PolicyEngine, PolicyEnginePre, types};
 use super::facts::Reads;
 use super::failure::PolicyFailure;
+use super::functions::CompiledFunctions;
 use super::guest::{self, Bounds, Limits, Run, Sandbox};
 use super::snapshot;
 use super::stored::SnapshotFolder;
@@ -147,11 +149,17 @@ impl Load<'_> {
     /// Prepares instances: of a snapshot of the configured component, or of the component itself where it imports from
     /// WASI.
     pub(super) async fn run(&self) -> Result<Loaded, LoadError> {
-        let engine = match imports_wasi(self.component) {
-            true => guest::unpooled_engine(),
-            false => guest::deciding_engine(&self.limits),
-        };
-        self.run_on(engine.map_err(LoadError::Engine)?).await
+        if imports_wasi(self.component) {
+            return self.run_on(guest::unpooled_engine().map_err(LoadError::Engine)?).await;
+        }
+        let component = || hex(&Sha256::digest(self.component));
+        let functions = self.snapshots.map(|folder| Arc::new(CompiledFunctions::of(&component(), folder)));
+        let engine = guest::deciding_engine(&self.limits, functions.clone()).map_err(LoadError::Engine)?;
+        let loaded = self.run_on(engine).await;
+        if let Some(functions) = functions {
+            functions.keep();
+        }
+        loaded
     }
 
     /// The same on another engine.

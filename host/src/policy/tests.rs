@@ -318,6 +318,11 @@ async fn problems_of_the_document_come_with_their_place() {
     assert!(error.to_string().ends_with("rule-1:3:5: rule-2"), "{error}");
 }
 
+fn with_extension(folder: &Path, extension: &str) -> Vec<std::path::PathBuf> {
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    files.filter(|file| file.extension().is_some_and(|found| found == extension)).collect()
+}
+
 #[tokio::test]
 async fn a_snapshot_is_kept_for_the_next_start_by_component_and_document() {
     let folder = tempfile::tempdir().unwrap();
@@ -327,7 +332,7 @@ async fn a_snapshot_is_kept_for_the_next_start_by_component_and_document() {
         assert_eq!(policy.unwrap().decide(&query()).await.unwrap().effect, Effect::Allow);
         compilations
     };
-    let files = || std::fs::read_dir(&path).unwrap().map(|file| file.unwrap().path()).collect::<Vec<_>>();
+    let files = || with_extension(&path, "snapshot");
     let one = component(KEY_ID, ALLOW);
     assert_eq!(start(&one, &document()).await, 2);
     assert_eq!(start(&one, &document()).await, 1);
@@ -350,4 +355,20 @@ async fn a_snapshot_is_kept_for_the_next_start_by_component_and_document() {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     let (refused, _) = load_counting(&one, &document(), Limits::default(), Some(&path)).await;
     assert!(matches!(refused.err(), Some(LoadError::Folder(..))));
+}
+
+#[tokio::test]
+async fn for_another_document_no_function_is_compiled_again() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let functions = || std::fs::read(&with_extension(folder.path(), "functions")[0]).unwrap();
+    let component = component(KEY_ID, ALLOW);
+    let of = |text: &str| vec![Source { name: "rules".to_owned(), text: text.to_owned() }];
+    let (first, _) = load_counting(&component, &of("one"), Limits::default(), Some(folder.path())).await;
+    first.unwrap();
+    // Had any function been compiled, it would be there now.
+    let before = functions();
+    let (second, _) = load_counting(&component, &of("another"), Limits::default(), Some(folder.path())).await;
+    assert_eq!(functions(), before);
+    assert_eq!(second.unwrap().decide(&query()).await.unwrap().effect, Effect::Allow);
 }

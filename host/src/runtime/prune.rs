@@ -75,7 +75,7 @@ fn kept_files(folder: &Path) -> io::Result<Vec<(PathBuf, SystemTime)>> {
     let mut kept = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        let ours = ["compiled", "snapshot", "new", "partial"];
+        let ours = ["compiled", "functions", "snapshot", "new", "partial"];
         if !path
             .extension()
             .and_then(|extension| extension.to_str())
