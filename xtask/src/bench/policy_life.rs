@@ -14,8 +14,8 @@ use super::run::Bench;
 use crate::error::{Error, Result, file};
 use crate::process;
 
-pub const WHAT: &str =
-    "1,800 encrypts a second while 100 activations alternate two Cedar policies; staging a new document";
+pub const WHAT: &str = "1,800 requests a second while 100 activations alternate two Cedar policies, and while a Cedar policy that can't be cached is \
+     in the shadow; staging a new document";
 
 const LOAD: [&str; 8] =
     ["--rate", "1800", "--connections", "16", "--principals", "100", "--mix", "encrypt=1,decrypt=1"];
@@ -25,6 +25,8 @@ struct Staged {
     rule: String,
 }
 
+/// Counts that each request changes, so that a candidate decides each in a fresh instance.
+const UNCACHEABLE: &str = " unless { context.decrypts.hour > 4000000000 }";
 /// Activations in each run.
 const ACTIVATIONS: u32 = 100;
 
@@ -44,17 +46,16 @@ fn changes(bench: &Bench, folder: &Path, socket: &Path) -> Result<Vec<Figure>> {
     let server = bench.start()?;
     let (mut staging, mut taken) = (Vec::new(), Vec::new());
     let (mut failed, mut others, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut shadowed, mut dropped) = (Vec::new(), Vec::new());
     for run in 0..bench.length.runs {
         let mut policies = Vec::new();
         for name in ["one", "two"] {
             let rule = format!("{name}-{run}-{}", std::process::id());
-            let path = pack(bench, folder, &rule)?;
-            let mut stage = Command::new(&bench.program);
-            stage.args(["policy", "stage", "--json", "--socket"]).arg(socket).arg(&path);
             let begun = Instant::now();
-            let staged: Value = parse(&process::capture(&mut stage)?)?;
-            staging.push(begun.elapsed().as_secs_f64());
-            let artefact = staged["staged"]["staged"]["artefact"].as_str().unwrap_or_default().to_owned();
+            let path = pack(bench, folder, &rule, "")?;
+            let packed = begun.elapsed();
+            let artefact = stage(bench, socket, &path)?;
+            staging.push((begun.elapsed() - packed).as_secs_f64());
             policies.push(Staged { artefact, rule });
         }
         let mut stream = UnixStream::connect(socket).map_err(file("can't connect to", socket))?;
@@ -73,6 +74,21 @@ fn changes(bench: &Bench, folder: &Path, socket: &Path) -> Result<Vec<Figure>> {
         failed.push(busy.refused()? + busy.number("/unsent")?);
         ratio.push(busy.latency("p99_us")? / quiet);
         others.push(foreign(bench, begun, &policies)? as f64);
+        let candidate = format!("shadow-{run}-{}", std::process::id());
+        let candidate = stage(bench, socket, &pack(bench, folder, &candidate, UNCACHEABLE)?)?;
+        // Right before and right after, as a machine has better and worse minutes.
+        let before = bench.load(&server, &LOAD)?.latency("p99_us")?;
+        done(&mut stream, &json!({"shadow": {"artefact": candidate, "of": "all"}}))?;
+        let beside = bench.load(&server, &LOAD)?.latency("p99_us")?;
+        let (compared, lost) = watched(&mut stream)?;
+        // A shadow that decided nothing would cost nothing.
+        if compared < 1800.0 * seconds / 2.0 {
+            return Err(Error::Unexpected(format!("the shadow compared only {compared} decisions")));
+        }
+        done(&mut stream, &json!({"shadow": {"artefact": null, "of": "all"}}))?;
+        let after = bench.load(&server, &LOAD)?.latency("p99_us")?;
+        shadowed.push(beside * 2.0 / (before + after));
+        dropped.push(lost);
     }
     server.stop()?;
     Ok(vec![
@@ -81,6 +97,8 @@ fn changes(bench: &Bench, folder: &Path, socket: &Path) -> Result<Vec<Figure>> {
         Figure::new("p99 with activations to p99 without", "times", Goal::AtMost(1.5), ratio),
         Figure::new("activation of a staged policy", "ms", Goal::AtMost(20.0), taken),
         Figure::new("staging a new Cedar document", "s", Goal::AtMost(3.0), staging),
+        Figure::new("p99 with a shadow to p99 without", "times", Goal::AtMost(1.1), shadowed),
+        Figure::new("requests that the shadow left out", "requests", Goal::AtMost(0.0), dropped),
     ])
 }
 
@@ -98,12 +116,43 @@ fn alternate(stream: &mut UnixStream, policies: &[Staged], seconds: f64) -> Resu
 }
 
 fn activate(stream: &mut UnixStream, artefact: &str) -> Result<()> {
-    let command = json!({"activate": {"artefact": artefact, "of": "all"}});
-    let reply = call(stream, &command).map_err(file("can't talk to", "the admin socket"))?;
-    match reply.get("done") {
-        Some(_) => Ok(()),
-        None => Err(Error::Unexpected(format!("an activation was refused: {reply}"))),
+    done(stream, &json!({"activate": {"artefact": artefact, "of": "all"}})).map(drop)
+}
+
+/// What is answered to a command that is carried out.
+fn done(stream: &mut UnixStream, command: &Value) -> Result<Value> {
+    let mut reply = call(stream, command).map_err(file("can't talk to", "the admin socket"))?;
+    match reply.get_mut("done") {
+        Some(done) => Ok(done.take()),
+        None => Err(Error::Unexpected(format!("{command} was refused: {reply}"))),
     }
+}
+
+/// How many decisions the shadow compared, and how many queries it left out.
+fn watched(stream: &mut UnixStream) -> Result<(f64, f64)> {
+    let reply = done(stream, &json!("status"))?;
+    let shadow = find(&reply, "decisions").ok_or_else(|| Error::Unexpected(format!("no shadow: {reply}")))?;
+    let decisions = shadow["decisions"].as_object().into_iter().flatten();
+    let compared = decisions.filter_map(|(_, count)| count.as_f64()).sum();
+    Ok((compared, shadow["dropped"].as_f64().unwrap_or(0.0)))
+}
+
+/// The object within `value` that has a member of this name.
+fn find<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    match value {
+        Value::Object(members) if members.contains_key(name) => Some(value),
+        Value::Object(members) => members.values().find_map(|member| find(member, name)),
+        Value::Array(elements) => elements.iter().find_map(|element| find(element, name)),
+        _ => None,
+    }
+}
+
+/// Stages a file; its digest.
+fn stage(bench: &Bench, socket: &Path, path: &Path) -> Result<String> {
+    let mut stage = Command::new(&bench.program);
+    stage.args(["policy", "stage", "--json", "--socket"]).arg(socket).arg(path);
+    let staged: Value = parse(&process::capture(&mut stage)?)?;
+    Ok(staged["staged"]["staged"]["artefact"].as_str().unwrap_or_default().to_owned())
 }
 
 /// One command on the admin socket (host/src/admin/protocol.rs).
@@ -119,9 +168,9 @@ fn call(stream: &mut UnixStream, command: &Value) -> std::io::Result<Value> {
     Ok(serde_json::from_slice(&reply)?)
 }
 
-/// A policy whose document no run had before.
-fn pack(bench: &Bench, folder: &Path, rule: &str) -> Result<PathBuf> {
-    let mut rules = format!("@id(\"{rule}\") permit (principal, action, resource);\n");
+/// A policy whose document no run had before; its first rule allows, but for `exception`.
+fn pack(bench: &Bench, folder: &Path, rule: &str, exception: &str) -> Result<PathBuf> {
+    let mut rules = format!("@id(\"{rule}\") permit (principal, action, resource){exception};\n");
     for number in 1..20 {
         rules += &format!(
             "@id(\"{number}\") forbid (principal == Role::\"111122223333/None{number}\", action, resource) \
