@@ -23,6 +23,7 @@ pub mod life;
 mod load;
 mod loader;
 mod measure;
+mod priority;
 mod probation;
 mod project;
 mod question;

@@ -11,7 +11,7 @@ use holdfast_gate::query::{Arn, Decision, Effect, Identity, Query};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::Policy;
+use super::{Policy, priority};
 
 /// Queries that wait for the candidate.
 const QUEUE: usize = 1024;
@@ -119,7 +119,7 @@ impl Shadow {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (of_thread, key_store, digest) = (seen.clone(), key_store.to_owned(), artefact.to_owned());
         std::thread::Builder::new().name("shadow".into()).spawn(move || {
-            yield_to_requests();
+            priority::lower(priority::BEHIND_REQUESTS);
             runtime.block_on(of_thread.compare(waiting, candidate.as_ref(), &key_store, &digest));
         })?;
         Ok(Shadow { artefact: artefact.to_owned(), queue, seen })
@@ -243,15 +243,6 @@ fn principal(identity: &Identity, text: &str) -> String {
     match identity {
         Identity::Arn(Arn { account, role: Some(role), .. }) => format!("{account}/{role}"),
         _ => text.to_owned(),
-    }
-}
-
-/// Lowers the priority of this thread, so that requests come first where processors are busy.
-fn yield_to_requests() {
-    #[cfg(target_os = "linux")]
-    // SAFETY: takes numbers only. On Linux it is the calling thread that 0 stands for. A failure is no harm.
-    unsafe {
-        libc::setpriority(libc::PRIO_PROCESS, 0, 10);
     }
 }
 
