@@ -119,7 +119,7 @@ impl Shadow {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (of_thread, key_store, digest) = (seen.clone(), key_store.to_owned(), artefact.to_owned());
         std::thread::Builder::new().name("shadow".into()).spawn(move || {
-            priority::lower(priority::BEHIND_REQUESTS);
+            priority::behind_everything();
             runtime.block_on(of_thread.compare(waiting, candidate.as_ref(), &key_store, &digest));
         })?;
         Ok(Shadow { artefact: artefact.to_owned(), queue, seen })

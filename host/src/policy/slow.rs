@@ -140,7 +140,7 @@ fn thread(place: Place) -> Option<&'static Handle> {
         let handle = runtime.handle().clone();
         std::thread::Builder::new().name(name.into()).spawn(move || {
             if place == Place::Behind {
-                priority::lower(priority::BEHIND_EVERYTHING);
+                priority::behind_everything();
             }
             runtime.block_on(std::future::pending::<()>());
         })?;

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::strip;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Instance, WasmList};
 use wasmtime::{Engine, Store};
-use super::strip;
 use wasmtime_wizer::{ComponentContext, ComponentInstanceState, Wizer};
 
 /// The instance that `Wizer::instrument_component` adds to a component's exports, one function a memory or global.

@@ -1,10 +1,12 @@
 //! The composed component, served as Spin serves it.
 
+use std::path::Path;
 use std::process::Command;
 
 use super::figure::{Figure, Goal};
 use super::run::Bench;
 use super::throughput::LOAD;
+use crate::build::languages;
 use crate::error::{Result, file};
 use crate::process;
 use crate::server::{Ready, Server};
@@ -23,12 +25,14 @@ pub fn build(workspace: &Workspace) -> Result<()> {
 pub fn measure(workspace: &Workspace, bench: &Bench) -> Result<Vec<Figure>> {
     let fresh = rate(workspace, bench, "1")?;
     let reused = rate(workspace, bench, "128")?;
-    let size = |name: &str| {
-        let path = workspace.components().join(name);
-        std::fs::metadata(&path).map(|found| found.len() as f64 / MEGABYTE).map_err(file("can't read", &path))
-    };
+    let size = |name: &str| bytes(&workspace.components().join(name));
     let composed = size("holdfast-spin.wasm")?;
     let cedar = composed + size("policy-cedar.wasm")?;
+    let configured = bench.folder().join("spin-policy.wasm");
+    let configured = composed + bytes(&configured)?;
+    languages::policies(workspace)?;
+    let rust = "policies/rust/target/wasm32-unknown-unknown/release/policy.wasm";
+    let rust = composed + bytes(&workspace.target().join(rust))?;
     Ok(vec![
         Figure::new(
             "Spin home: encrypts a second, a fresh instance each",
@@ -38,9 +42,15 @@ pub fn measure(workspace: &Workspace, bench: &Bench) -> Result<Vec<Figure>> {
         ),
         Figure::new("Spin home: encrypts a second, instances reused", "/s", Goal::AtLeast(2000.0), reused.0),
         Figure::new("Spin home: start to first answer", "s", Goal::AtMost(2.0), reused.1),
-        Figure::new("Spin home: size without a policy", "MB", Goal::AtMost(1.5), vec![composed]),
+        Figure::new("Spin home: size without a policy", "MB", Goal::Beside, vec![composed]),
         Figure::new("Spin home: size with Cedar", "MB", Goal::AtMost(6.0), vec![cedar]),
+        Figure::new("the same, its document inside", "MB", Goal::AtMost(6.0), vec![configured]),
+        Figure::new("Spin home: size with a small Rust policy", "MB", Goal::AtMost(1.5), vec![rust]),
     ])
+}
+
+fn bytes(path: &Path) -> Result<f64> {
+    std::fs::metadata(path).map(|found| found.len() as f64 / MEGABYTE).map_err(file("can't read", path))
 }
 
 /// Encrypts a second, and seconds from the start to the first answer once the code is compiled.
@@ -66,7 +76,7 @@ fn rate(workspace: &Workspace, bench: &Bench, reuse: &str) -> Result<(Vec<f64>, 
     Ok((rates, starts))
 }
 
-fn variables(path: &std::path::Path) -> Result<Vec<(String, String)>> {
+fn variables(path: &Path) -> Result<Vec<(String, String)>> {
     let text = std::fs::read_to_string(path).map_err(file("can't read", path))?;
     let lines = text.lines().filter_map(|line| line.split_once("='"));
     Ok(lines.map(|(name, value)| (name.to_owned(), value.trim_end_matches('\'').to_owned())).collect())
