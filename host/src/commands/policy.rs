@@ -6,7 +6,7 @@ mod diff;
 mod inspect;
 mod live;
 mod new;
-mod opened;
+pub(super) mod opened;
 mod pack;
 mod run;
 mod sign;

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::{CommandError, Output};
 use crate::config::{Config, KeyStore};
 use files::replace;
+use policy::Chosen;
 
 /// `holdfast spin-env`.
 #[derive(Debug, Args)]
@@ -34,6 +35,10 @@ pub struct Arguments {
     /// Only this key store [default: all that have their keys in the keystore]
     #[arg(long = "key-store", value_name = "NAME")]
     key_store: Option<String>,
+    /// Another policy than the configuration's: an artefact, a component, or a folder with policy.toml. Its signature is
+    /// `holdfast policy verify`'s to check
+    #[arg(long, value_name = "POLICY")]
+    policy: Option<PathBuf>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -58,8 +63,11 @@ enum SpinError {
 pub fn run(arguments: &Arguments, output: &mut Output) -> Result<(), CommandError> {
     let config = Config::load(&arguments.folder.join("holdfast.toml"))?;
     let stores = chosen(&config, arguments.key_store.as_deref())?;
-    let policy = one_policy(&stores)?;
-    let (component, document) = policy::for_spin(policy, &config.components.cache)?;
+    let chosen = match &arguments.policy {
+        Some(path) => Chosen::by_path(path)?,
+        None => Chosen::by_configuration(one_policy(&stores)?)?,
+    };
+    let (component, document) = policy::for_spin(chosen, &config.components.cache)?;
     let variables = variables(&config, &stores, document)?;
 
     let policy_file = arguments.folder.join("spin-policy.wasm");

@@ -6,8 +6,9 @@ use holdfast_gate::strict::write_text;
 use wasmtime::component::Component;
 
 use crate::commands::CommandError;
+use crate::commands::policy::opened::Opened;
 use crate::config;
-use crate::policy::{Limits, Load, Sandbox, Source};
+use crate::policy::{Artefact, Limits, Load, Sandbox, Source};
 use crate::sandbox::{CompiledCache, Ticker, digest};
 
 #[derive(Debug, thiserror::Error)]
@@ -20,27 +21,47 @@ enum PolicyError {
     SameName(String),
 }
 
+/// A component and what it is to decide by.
+pub struct Chosen {
+    component: Vec<u8>,
+    document: Vec<Source>,
+}
+
+impl Chosen {
+    /// What the configuration names.
+    pub fn by_configuration(policy: &config::Policy) -> Result<Chosen, CommandError> {
+        let component = read(&policy.component.path)?;
+        if let Some(pin) = &policy.component.sha256 {
+            let (found, wanted) = (digest(&component), pin.to_string());
+            if found != wanted {
+                let path = policy.component.path.display().to_string();
+                return Err(PolicyError::Digest { path, found, wanted }.into());
+            }
+        }
+        let mut document = Vec::new();
+        for path in &policy.files {
+            let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+            let text = String::from_utf8(read(path)?)?;
+            document.push(Source { name, text });
+        }
+        Ok(Chosen { component, document })
+    }
+
+    /// An artefact, as `holdfast policy pack` makes it, or what one would be made of.
+    pub fn by_path(path: &Path) -> Result<Chosen, CommandError> {
+        let Artefact { component, document, .. } = Opened::read(path)?.artefact;
+        Ok(Chosen { component, document })
+    }
+}
+
 /// Runs the component on the document as the server does, and gives it in the state after; the second is empty then.
 ///
 /// A component that imports from WASI has state outside of its memory: it is given as it is, and its document as a JSON
 /// object of the files' texts by their names, for the gate to configure it with.
 ///
 /// A server of this user has done it before, as often as not, and `cache` has what came of it.
-pub fn for_spin(policy: &config::Policy, cache: &Path) -> Result<(Vec<u8>, String), CommandError> {
-    let component = read(&policy.component.path)?;
-    if let Some(pin) = &policy.component.sha256 {
-        let (found, wanted) = (digest(&component), pin.to_string());
-        if found != wanted {
-            let path = policy.component.path.display().to_string();
-            return Err(PolicyError::Digest { path, found, wanted }.into());
-        }
-    }
-    let mut document = Vec::new();
-    for path in &policy.files {
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let text = String::from_utf8(read(path)?)?;
-        document.push(Source { name, text });
-    }
+pub fn for_spin(chosen: Chosen, cache: &Path) -> Result<(Vec<u8>, String), CommandError> {
+    let Chosen { component, document } = chosen;
     // Another user's folder is no reason to fail.
     let cache = CompiledCache::open(cache).ok();
     let ticker = Ticker::start()?;

@@ -166,3 +166,31 @@ fn what_spin_env_writes_is_for_its_owner_only() {
     host.holdfast_alone(&["spin-env", host.home().to_str().unwrap()]);
     assert_ne!(std::fs::read_to_string(&file).unwrap(), first);
 }
+
+#[test]
+fn an_artefact_that_a_host_would_stage_serves_here_too() {
+    let host = Setup::new().start();
+    let home = host.home();
+    let project = home.join("project");
+    std::fs::create_dir(&project).unwrap();
+    let file = |name: &str, text: &str| std::fs::write(project.join(name), text).unwrap();
+    let component = without_document();
+    file(
+        "policy.toml",
+        &format!("name = \"p\"\nversion = \"1\"\ncomponent = {component:?}\ndocument = [\"rules.cedar\"]\n"),
+    );
+    file("rules.cedar", "@id(\"nobody\") forbid (principal, action, resource);");
+    let artefact = home.join("artefact.wasm");
+    let (project, artefact) = (project.to_str().unwrap(), artefact.to_str().unwrap());
+    host.holdfast_alone(&["policy", "pack", project, "--to", artefact]);
+    let usual = made(&host).0;
+    let usual = std::fs::read(usual).unwrap();
+    host.holdfast_alone(&["spin-env", home.to_str().unwrap(), "--policy", artefact]);
+    let policy = std::fs::read(home.join("spin-policy.wasm")).unwrap();
+    let holds = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(holds(&policy, "nobody") && !holds(&usual, "nobody"));
+    assert!(
+        policy.len() < without_document().metadata().unwrap().len() as usize,
+        "what read the document is gone"
+    );
+}
