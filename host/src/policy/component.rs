@@ -78,7 +78,7 @@ impl ComponentPolicy {
         let slot = self.slots.clone().acquire_owned().await.map_err(closed)?;
         let (loaded, reads) = (self.loaded.clone(), self.reads);
         let run = run(loaded, reads, self.limits.time, self.limits.output, query.clone(), slot);
-        self.check(slow::run(Box::pin(run), &self.manner).await?)
+        self.check(slow::run(Box::pin(run), &self.manner, self.limits.time).await?)
     }
 
     /// Takes a decision only if it is one of this document.

@@ -132,6 +132,12 @@ fn write(path: &Path, functions: &HashMap<Key, Vec<u8>>) -> io::Result<()> {
     fs::rename(&temporary, path)
 }
 
+/// What a file has, by hash.
+#[cfg(test)]
+pub(super) fn kept_functions(path: &Path) -> std::collections::BTreeSet<Key> {
+    read(path).unwrap_or_default().into_keys().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -74,13 +74,18 @@ impl Manner {
 }
 
 /// Runs `work`, on a thread for slow decisions from where it makes way for the first time, or from its beginning where
-/// the policy is known for that. It ends where the future of this function is dropped.
-pub(super) async fn run<T: Send + 'static>(mut work: Work<T>, manner: &Manner) -> Result<T, PolicyFailure> {
+/// the policy is known for that. It ends where the future of this function is dropped, and after `limit` on another thread:
+/// one that gets no processor time can't tell that its own is over.
+pub(super) async fn run<T: Send + 'static>(
+    mut work: Work<T>,
+    manner: &Manner,
+    limit: Duration,
+) -> Result<T, PolicyFailure> {
     let (done, at_once) = match manner.place() {
         None => match begin(&mut work).await {
             // The usual case; there is nothing to note.
             Some(done) => return done,
-            None => (elsewhere(Place::Beside, work).await, false),
+            None => (elsewhere(Place::Beside, work, limit).await, false),
         },
         Some(place) => {
             let whole = async move {
@@ -89,7 +94,7 @@ pub(super) async fn run<T: Send + 'static>(mut work: Work<T>, manner: &Manner) -
                     None => Ok((work.await, false)),
                 }
             };
-            match elsewhere(place, Box::pin(whole)).await {
+            match elsewhere(place, Box::pin(whole), limit).await {
                 Ok(done) => done,
                 Err(failure) => (Err(failure), false),
             }
@@ -110,12 +115,24 @@ async fn begin<T>(work: &mut Work<T>) -> Option<Result<T, PolicyFailure>> {
     begun.await
 }
 
-async fn elsewhere<T: Send + 'static>(place: Place, work: Work<T>) -> Result<T, PolicyFailure> {
+async fn elsewhere<T: Send + 'static>(
+    place: Place,
+    work: Work<T>,
+    limit: Duration,
+) -> Result<T, PolicyFailure> {
     let Some(thread) = thread(place) else { return work.await };
     let mut rest = Rest(thread.spawn(work));
-    (&mut rest.0).await.unwrap_or_else(|error| {
-        Err(PolicyFailure { kind: SandboxFailure::Trap, detail: format!("the host failed at it: {error}") })
-    })
+    match tokio::time::timeout(limit, &mut rest.0).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(error)) => {
+            let detail = format!("the host failed at it: {error}");
+            Err(PolicyFailure { kind: SandboxFailure::Trap, detail })
+        }
+        Err(_) => {
+            let detail = format!("it wasn't done after {} ms", limit.as_millis());
+            Err(PolicyFailure { kind: SandboxFailure::Time, detail })
+        }
+    }
 }
 
 /// Work on another thread, which nobody needs any more when this is dropped.
@@ -159,6 +176,8 @@ fn thread(place: Place) -> Option<&'static Handle> {
 mod tests {
     use super::*;
 
+    const LONG: Duration = Duration::from_secs(60);
+
     async fn name() -> Result<Option<String>, PolicyFailure> {
         Ok(std::thread::current().name().map(str::to_owned))
     }
@@ -176,40 +195,40 @@ mod tests {
     #[tokio::test]
     async fn what_is_done_at_once_stays_here_and_what_is_not_goes_elsewhere() {
         let (here, manner) = (name().await, Manner::default());
-        assert_eq!(run(Box::pin(name()), &manner).await, here);
-        let slow = run(Box::pin(late()), &manner).await.unwrap();
+        assert_eq!(run(Box::pin(name()), &manner, LONG).await, here);
+        let slow = run(Box::pin(late()), &manner, LONG).await.unwrap();
         assert_eq!(slow.as_deref(), Some("slow decisions"));
     }
 
     #[tokio::test]
     async fn after_a_slow_decision_the_next_begins_elsewhere_until_one_is_quick() {
         let (here, manner) = (name().await, Manner::default());
-        run(Box::pin(late()), &manner).await.unwrap();
-        assert_eq!(run(Box::pin(name()), &manner).await.unwrap().as_deref(), Some("slow decisions"));
-        assert_eq!(run(Box::pin(name()), &manner).await, here);
+        run(Box::pin(late()), &manner, LONG).await.unwrap();
+        assert_eq!(run(Box::pin(name()), &manner, LONG).await.unwrap().as_deref(), Some("slow decisions"));
+        assert_eq!(run(Box::pin(name()), &manner, LONG).await, here);
     }
 
     #[tokio::test]
     async fn after_one_that_took_long_and_failed_they_come_after_everything_else_for_a_while() {
         let (here, manner) = (name().await, Manner::default());
-        run(Box::pin(late_failure()), &manner).await.unwrap_err();
+        run(Box::pin(late_failure()), &manner, LONG).await.unwrap_err();
         for _ in 0..3 {
-            assert_eq!(run(Box::pin(name()), &manner).await.unwrap().as_deref(), Some("bad decisions"));
+            assert_eq!(run(Box::pin(name()), &manner, LONG).await.unwrap().as_deref(), Some("bad decisions"));
         }
         let other = Manner::default();
-        assert_eq!(run(Box::pin(name()), &other).await, here, "another policy is another matter");
+        assert_eq!(run(Box::pin(name()), &other, LONG).await, here, "another policy is another matter");
         manner.distrusted.store(1, Ordering::Relaxed);
         let ms = Duration::from_millis(2).saturating_sub(manner.since.elapsed());
         tokio::time::sleep(ms).await;
-        assert_eq!(run(Box::pin(name()), &manner).await, here);
+        assert_eq!(run(Box::pin(name()), &manner, LONG).await, here);
     }
 
     #[tokio::test]
     async fn what_fails_at_once_stays_here() {
         let (here, manner) = (name().await, Manner::default());
-        let failing = run::<()>(Box::pin(async { Err(PolicyFailure::output("nothing")) }), &manner);
+        let failing = run::<()>(Box::pin(async { Err(PolicyFailure::output("nothing")) }), &manner, LONG);
         failing.await.unwrap_err();
-        assert_eq!(run(Box::pin(name()), &manner).await, here);
+        assert_eq!(run(Box::pin(name()), &manner, LONG).await, here);
     }
 
     #[tokio::test]
@@ -223,6 +242,7 @@ mod tests {
                 Ok(())
             }),
             &manner,
+            LONG,
         );
         tokio::select! {
             biased;
@@ -230,5 +250,19 @@ mod tests {
             () = tokio::task::yield_now() => {}
         }
         assert!((&mut ends).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_gets_nowhere_elsewhere_is_over_after_its_time() {
+        let manner = Manner::default();
+        let work = run(
+            Box::pin(async {
+                tokio::task::yield_now().await;
+                std::future::pending::<Result<(), PolicyFailure>>().await
+            }),
+            &manner,
+            Duration::from_millis(5),
+        );
+        assert_eq!(work.await.unwrap_err().kind, SandboxFailure::Time);
     }
 }
