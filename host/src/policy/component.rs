@@ -14,7 +14,7 @@ use super::facts::{Reads, key};
 use super::failure::{LimitReached, PolicyFailure};
 use super::guest::{self, Limits, Run};
 use super::load::{Load, LoadError, Loaded};
-use super::slow::{self, Manner};
+use super::slow;
 use super::{Deciding, Policy, PolicyIdentity, PolicyMetrics};
 
 /// On a busy machine the host itself may have waited.
@@ -30,7 +30,6 @@ pub struct ComponentPolicy {
     reads: Reads,
     cache: DecisionCache,
     failures: FailureCounts,
-    manner: Manner,
 }
 
 impl ComponentPolicy {
@@ -55,7 +54,6 @@ impl ComponentPolicy {
             reads,
             cache: DecisionCache::new(load.limits.cache),
             failures: FailureCounts::default(),
-            manner: Manner::default(),
             limits: load.limits,
             loaded: Arc::new(loaded),
         })
@@ -78,7 +76,7 @@ impl ComponentPolicy {
         let slot = self.slots.clone().acquire_owned().await.map_err(closed)?;
         let (loaded, reads) = (self.loaded.clone(), self.reads);
         let run = run(loaded, reads, self.limits.time, self.limits.output, query.clone(), slot);
-        self.check(slow::run(Box::pin(run), &self.manner, self.limits.time).await?)
+        self.check(slow::run(Box::pin(run)).await?)
     }
 
     /// Takes a decision only if it is one of this document.

@@ -202,8 +202,8 @@ pub(super) fn store(
         }
         Ok(match run {
             Run::Loading => UpdateDeadline::Yield(1),
-            // Clocks tick whenever they do, so an honest decision may meet one. From the second on elsewhere (see `slow`).
-            Run::Deciding if bounds.ticks == 2 => UpdateDeadline::Yield(1),
+            // From here on elsewhere (see `slow`).
+            Run::Deciding if bounds.ticks == 1 => UpdateDeadline::Yield(1),
             Run::Deciding => pause(bounds.ticks),
         })
     });
