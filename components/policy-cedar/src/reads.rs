@@ -58,12 +58,15 @@ fn of_expr(expr: &Expr) -> Facts {
         ExprKind::Var(Var::Resource) => Facts::KEY_ID | Facts::KEY_STORE,
         ExprKind::Lit(Literal::EntityUID(uid)) => of_literal(uid),
         ExprKind::Lit(Literal::Bool(_) | Literal::Long(_) | Literal::String(_)) => Facts::empty(),
-        ExprKind::UnaryApp { arg: expr, .. }
-        | ExprKind::GetAttr { expr, .. }
-        | ExprKind::HasAttr { expr, .. }
-        | ExprKind::ExtHasAttr { expr, .. }
-        | ExprKind::Like { expr, .. }
-        | ExprKind::Is { expr, .. } => of_expr(expr),
+        ExprKind::GetAttr { expr, attr } | ExprKind::HasAttr { expr, attr } => {
+            of_expr(expr) | of_attribute(expr, attr)
+        }
+        ExprKind::ExtHasAttr { expr, attrs } => {
+            of_expr(expr) | all(attrs.iter().map(|attr| of_attribute(expr, attr)))
+        }
+        ExprKind::UnaryApp { arg: expr, .. } | ExprKind::Like { expr, .. } | ExprKind::Is { expr, .. } => {
+            of_expr(expr)
+        }
         ExprKind::And { left, right }
         | ExprKind::Or { left, right }
         | ExprKind::BinaryApp { arg1: left, arg2: right, .. } => of_expr(left) | of_expr(right),
@@ -79,6 +82,23 @@ fn of_expr(expr: &Expr) -> Facts {
 
 fn is_context(expr: &Expr) -> bool {
     matches!(expr.expr_kind(), ExprKind::Var(Var::Context))
+}
+
+/// A principal has its session in two attributes, and whatever isn't a part of the context may be the principal.
+fn of_attribute(of: &Expr, attribute: &str) -> Facts {
+    if matches!(attribute, "arn" | "session") && !is_of_context(of) {
+        Facts::PRINCIPAL_SESSION
+    } else {
+        Facts::empty()
+    }
+}
+
+/// Whether this is the context or a part of it.
+fn is_of_context(expr: &Expr) -> bool {
+    match expr.expr_kind() {
+        ExprKind::GetAttr { expr, .. } => is_of_context(expr),
+        _ => is_context(expr),
+    }
 }
 
 fn of_context(attribute: &str) -> Facts {

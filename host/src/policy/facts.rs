@@ -1,7 +1,7 @@
 //! The facts that a policy reads: what its component gets to see, and what its decisions are cached by.
 
-use holdfast_gate::facts::Facts;
-use holdfast_gate::query::{Arn, DecryptCounts, Identity, Operation, Query};
+use holdfast_gate::facts::{Facts, Named};
+use holdfast_gate::query::{DecryptCounts, Operation, Query};
 
 use super::bindings::types;
 
@@ -12,8 +12,7 @@ pub(super) struct Reads(Facts);
 impl Reads {
     pub(super) fn new(facts: types::Facts) -> Reads {
         let [bits] = facts.as_array();
-        // There are 16.
-        Reads(Facts::from_bits(bits as u16))
+        Reads(Facts::from_bits(bits))
     }
 
     /// Whether the same values come again: not where each request has its own.
@@ -71,20 +70,13 @@ fn operation(operation: Operation) -> types::Operation {
     }
 }
 
-fn identity(identity: &Identity) -> types::Identity<'_> {
-    match identity {
-        Identity::Arn(Arn { partition, service, region, account, resource, role }) => {
-            types::Identity::Arn(types::Arn {
-                partition,
-                service,
-                region,
-                account,
-                resource,
-                role: role.as_deref(),
-            })
+fn identity(named: Named<'_>) -> types::Identity<'_> {
+    match named {
+        Named::Arn { partition, service, region, account, resource, role } => {
+            types::Identity::Arn(types::Arn { partition, service, region, account, resource, role })
         }
-        Identity::Service(name) => types::Identity::Service(name),
-        Identity::Other(text) => types::Identity::Other(text),
+        Named::Service(name) => types::Identity::Service(name),
+        Named::Other(text) => types::Identity::Other(text),
     }
 }
 

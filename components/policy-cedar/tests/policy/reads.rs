@@ -43,6 +43,12 @@ fn each_part_of_a_rule_declares_its_fact() {
         (r#"action in [Action::"Encrypt"]"#, Facts::OPERATION),
         (r#"resource in KeyStore::"a""#, Facts::KEY_ID | Facts::KEY_STORE),
         (r#"Role::"a/b" in Account::"a""#, Facts::PRINCIPAL),
+        (r#"principal is Role && principal.name == "App""#, Facts::PRINCIPAL),
+        (r#"principal is Role && principal has session"#, Facts::PRINCIPAL | Facts::PRINCIPAL_SESSION),
+        (r#"principal.arn like "*:root""#, Facts::PRINCIPAL | Facts::PRINCIPAL_SESSION),
+        (r#"{a: principal}.a.arn like "*:root""#, Facts::PRINCIPAL | Facts::PRINCIPAL_SESSION),
+        (r#"Role::"a/b" has session"#, Facts::PRINCIPAL | Facts::PRINCIPAL_SESSION),
+        (r#"context has kmsKey && context.kmsKey.arn like "*:key/1""#, Facts::KMS_KEY),
         (r#"OtherMetadata::"request".hasTag("a")"#, Facts::all()),
         (r#"context == context"#, Facts::all()),
     ] {
@@ -61,17 +67,17 @@ fn blank(query: &Query, reads: Facts) -> Query {
     let has = |fact| reads.contains(fact);
     let text = |fact, value: &String| if has(fact) { value.clone() } else { String::new() };
     let option = |fact, value: &Option<String>| value.clone().filter(|_| has(fact));
+    let mut principal_text = text(Facts::PRINCIPAL, &query.principal_text);
+    if !has(Facts::PRINCIPAL_SESSION) {
+        principal_text = principal_text.strip_suffix("/s").unwrap_or(&principal_text).to_owned();
+    }
     Query {
         key_store: text(Facts::KEY_STORE, &query.key_store),
         access_key_id: text(Facts::ACCESS_KEY_ID, &query.access_key_id),
         key_id: text(Facts::KEY_ID, &query.key_id),
         operation: if has(Facts::OPERATION) { query.operation } else { Operation::GetKeyMetadata },
-        principal: if has(Facts::PRINCIPAL) {
-            query.principal.clone()
-        } else {
-            Identity::Other(String::new())
-        },
-        principal_text: text(Facts::PRINCIPAL, &query.principal_text),
+        principal: if has(Facts::PRINCIPAL) { arn(&principal_text) } else { Identity::Other(String::new()) },
+        principal_text,
         kms_key: query.kms_key.clone().filter(|_| has(Facts::KMS_KEY)),
         kms_operation: text(Facts::KMS_OPERATION, &query.kms_operation),
         kms_request_id: text(Facts::KMS_REQUEST_ID, &query.kms_request_id),
@@ -87,13 +93,17 @@ fn blank(query: &Query, reads: Facts) -> Query {
 }
 
 /// Conditions that depend on one fact or several, in every form that reaches a fact.
-const CONDITIONS: [&str; 32] = [
+const CONDITIONS: [&str; 36] = [
     r#"true"#,
     r#"principal is Role"#,
     r#"principal == Role::"111122223333/App""#,
     r#"principal in Account::"111122223333""#,
     r#"principal in [Group::"all", Account::"444455556666"]"#,
     r#"principal is Role && principal has session"#,
+    r#"principal is Role && principal has session && principal.session == "s""#,
+    r#"principal is Role && principal.name == "App""#,
+    r#"(if context has tlsPeer then principal else principal).arn like "*/s""#,
+    r#"context has kmsKey && context.kmsKey.arn like "*:key/0123""#,
     r#"principal.arn like "arn:*""#,
     r#"Role::"111122223333/App" in Account::"111122223333""#,
     r#"Role::"111122223333/App" in Group::"all""#,

@@ -1,7 +1,7 @@
 //! Between the contracts' types and the gate's own.
 
-use holdfast_gate::facts::View;
-use holdfast_gate::query::{Arn, DecryptCounts, Effect, Identity, Operation};
+use holdfast_gate::facts::{Named, View};
+use holdfast_gate::query::{DecryptCounts, Effect, Operation};
 use holdfast_gate::{ErrorName, Refusal, reply};
 
 use super::exports::holdfast::gate::{intake, types};
@@ -85,20 +85,20 @@ pub(super) fn query(shown: View<'_>) -> policy::Query {
     }
 }
 
-fn identity(identity: &Identity) -> policy::Identity {
-    match identity {
-        Identity::Arn(Arn { partition, service, region, account, resource, role }) => {
+fn identity(named: Named<'_>) -> policy::Identity {
+    match named {
+        Named::Arn { partition, service, region, account, resource, role } => {
             policy::Identity::Arn(policy::Arn {
-                partition: partition.clone(),
-                service: service.clone(),
-                region: region.clone(),
-                account: account.clone(),
-                resource: resource.clone(),
-                role: role.clone(),
+                partition: partition.to_owned(),
+                service: service.to_owned(),
+                region: region.to_owned(),
+                account: account.to_owned(),
+                resource: resource.to_owned(),
+                role: role.map(str::to_owned),
             })
         }
-        Identity::Service(name) => policy::Identity::Service(name.clone()),
-        Identity::Other(text) => policy::Identity::Other(text.clone()),
+        Named::Service(name) => policy::Identity::Service(name.to_owned()),
+        Named::Other(text) => policy::Identity::Other(text.to_owned()),
     }
 }
 

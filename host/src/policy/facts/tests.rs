@@ -64,6 +64,17 @@ fn a_fact_that_is_read_makes_another_key_and_any_other_does_not() {
 }
 
 #[test]
+fn sessions_share_a_key_where_they_are_not_read() {
+    let of = |session: &str| {
+        let principal_text = format!("arn:aws:sts::111122223333:assumed-role/App/{session}");
+        Query { principal: holdfast_gate::arn::identity(&principal_text), principal_text, ..query() }
+    };
+    assert_eq!(key_of(&of("a"), Facts::PRINCIPAL), key_of(&of("b"), Facts::PRINCIPAL));
+    let both = Facts::PRINCIPAL | Facts::PRINCIPAL_SESSION;
+    assert_ne!(key_of(&of("a"), both), key_of(&of("b"), both));
+}
+
+#[test]
 fn values_never_run_into_each_other() {
     let pair = |a: &str, b: &str| Query { key_store: a.to_owned(), access_key_id: b.to_owned(), ..query() };
     let facts = Facts::KEY_STORE | Facts::ACCESS_KEY_ID;
