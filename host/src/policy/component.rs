@@ -14,7 +14,7 @@ use super::facts::{Reads, key};
 use super::failure::{LimitReached, PolicyFailure};
 use super::guest::{self, Limits, Run};
 use super::load::{Load, LoadError, Loaded};
-use super::slow;
+use super::slow::Pace;
 use super::{Deciding, Policy, PolicyIdentity, PolicyMetrics};
 
 /// On a busy machine the host itself may have waited.
@@ -30,6 +30,7 @@ pub struct ComponentPolicy {
     reads: Reads,
     cache: DecisionCache,
     failures: FailureCounts,
+    pace: Pace,
 }
 
 impl ComponentPolicy {
@@ -54,6 +55,7 @@ impl ComponentPolicy {
             reads,
             cache: DecisionCache::new(load.limits.cache),
             failures: FailureCounts::default(),
+            pace: Pace::new(),
             limits: load.limits,
             loaded: Arc::new(loaded),
         })
@@ -76,7 +78,7 @@ impl ComponentPolicy {
         let slot = self.slots.clone().acquire_owned().await.map_err(closed)?;
         let (loaded, reads) = (self.loaded.clone(), self.reads);
         let run = run(loaded, reads, self.limits.time, self.limits.output, query.clone(), slot);
-        self.check(slow::run(Box::pin(run)).await?)
+        self.check(self.pace.run(Box::pin(run)).await?)
     }
 
     /// Takes a decision only if it is one of this document.

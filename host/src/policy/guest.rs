@@ -27,6 +27,11 @@ const TABLE_ELEMENTS: usize = 20_000;
 const HANDLES: usize = 64;
 /// A guest is out of time only after it was seen running this often: on a busy machine the host itself may have waited.
 const LEAST_TICKS: u32 = 8;
+/// What a decision that began on a request's thread runs for, from its first tick on, before it goes on elsewhere. It is the
+/// processor's time: a thread that was kept waiting isn't slow.
+const LONG: Duration = Duration::from_micros(500);
+/// And whatever its time, no more than so many ticks.
+const HOME_TICKS: u32 = 4;
 
 /// What a policy's component may use.
 #[derive(Clone, Debug)]
@@ -146,6 +151,8 @@ pub(super) struct Bounds {
     started: Instant,
     time: Duration,
     ticks: u32,
+    /// The thread's time on a processor at the first tick, until the decision makes way.
+    first: Option<Duration>,
     memory: usize,
     used: usize,
     pub(super) wasi: Option<Box<Denied>>,
@@ -170,6 +177,13 @@ impl ResourceLimiter for Bounds {
     }
 }
 
+/// For how long this thread was on a processor.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0))
+        + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 /// What a run is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Run {
@@ -187,8 +201,10 @@ pub(super) fn store(
     memory: usize,
     output: usize,
 ) -> Store<Bounds> {
-    let mut store =
-        Store::new(engine, Bounds { started: Instant::now(), time, ticks: 0, memory, used: 0, wasi: None });
+    let mut store = Store::new(
+        engine,
+        Bounds { started: Instant::now(), time, ticks: 0, first: None, memory, used: 0, wasi: None },
+    );
     store.limiter(|bounds| bounds);
     store.set_hostcall_fuel(output);
     // The contract has no resources; those that a component makes up for itself take the host's memory.
@@ -202,9 +218,21 @@ pub(super) fn store(
         }
         Ok(match run {
             Run::Loading => UpdateDeadline::Yield(1),
-            // From here on elsewhere (see `slow`).
-            Run::Deciding if bounds.ticks == 1 => UpdateDeadline::Yield(1),
-            Run::Deciding => pause(bounds.ticks),
+            Run::Deciding if bounds.ticks == 1 => {
+                bounds.first = Some(processor_time());
+                UpdateDeadline::Continue(1)
+            }
+            Run::Deciding => match bounds.first {
+                Some(first) if bounds.ticks < HOME_TICKS && processor_time() < first + LONG => {
+                    UpdateDeadline::Continue(1)
+                }
+                // From here on elsewhere (see `slow`).
+                Some(_) => {
+                    bounds.first = None;
+                    UpdateDeadline::Yield(1)
+                }
+                None => pause(bounds.ticks),
+            },
         })
     });
     store

@@ -1,5 +1,9 @@
 //! The priority of threads that are less urgent than requests.
 
+/// In nanoseconds; Linux takes 0.1 to 100 ms.
+#[cfg(target_os = "linux")]
+const LONGEST_SLICE: u64 = 100_000_000;
+
 /// For a thread whose work nobody is to notice. `SCHED_IDLE` and not the least niceness: a request's thread that wakes takes
 /// the processor from it at once, where it would wait for the end of a time slice (some 3 ms) of one that is only nicer.
 ///
@@ -9,6 +13,39 @@ pub(super) fn behind_everything() {
     if !idle() && !nice(19) {
         tracing::debug!("the priority of a thread stays as it is");
     }
+}
+
+/// For a thread that works for long at a time: who wakes up takes the processor from it at once, and yet it gets its share.
+///
+/// Its time slice is the longest there is. Since Linux 6.12 a thread that wakes and has a shorter one doesn't wait for the end
+/// of the slice that is running. Earlier kernels know slices of real-time threads only, and ignore this one.
+pub(super) fn behind_who_wakes() {
+    if !long_slices() {
+        tracing::debug!("the time slice of a thread stays as it is");
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn long_slices() -> bool {
+    // SAFETY: takes numbers only. On Linux it is the calling thread that 0 stands for.
+    let niceness = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    let attributes = libc::sched_attr {
+        size: size_of::<libc::sched_attr>() as u32,
+        sched_policy: libc::SCHED_BATCH as u32,
+        sched_flags: 0,
+        sched_nice: niceness,
+        sched_priority: 0,
+        sched_runtime: LONGEST_SLICE,
+        sched_deadline: 0,
+        sched_period: 0,
+    };
+    // SAFETY: `attributes` is of the size that it says, and lives as long as the call.
+    unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) == 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn long_slices() -> bool {
+    false
 }
 
 #[cfg(target_os = "linux")]
@@ -42,6 +79,31 @@ mod tests {
     fn now() -> (i32, i32) {
         // SAFETY: both take numbers only.
         unsafe { (libc::sched_getscheduler(0), libc::getpriority(libc::PRIO_PROCESS, 0)) }
+    }
+
+    /// Policy and slice of this thread, as the kernel has them.
+    fn slice() -> (u32, u64) {
+        // SAFETY: numbers only; all zeros are numbers.
+        let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
+        let size = size_of::<libc::sched_attr>();
+        // SAFETY: the kernel writes no more than `size` bytes.
+        let done = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) };
+        assert_eq!(done, 0);
+        (attributes.sched_policy, attributes.sched_runtime)
+    }
+
+    #[test]
+    fn a_thread_gets_long_slices_where_the_kernel_has_them() {
+        let before = (now(), slice());
+        let after = std::thread::spawn(|| {
+            behind_who_wakes();
+            (now().1, slice())
+        });
+        let (niceness, (policy, slice_now)) = after.join().unwrap();
+        assert_eq!((niceness, policy), (before.0.1, libc::SCHED_BATCH as u32));
+        // Kernels before 6.12 tell no slice.
+        assert!(slice_now == LONGEST_SLICE || before.1.1 == 0, "{slice_now}");
+        assert_eq!((now(), slice()), before);
     }
 
     #[test]

@@ -1,43 +1,98 @@
-//! Where decisions go on that aren't done at once: a thread of their own, so that those of requests stay free.
+//! Where decisions go on that aren't done at once: threads of their own, so that those of requests stay free.
 //!
 //! A decision begins on its request's thread, where an honest one ends within its first tick. What runs longer than
 //! that, because it loops or takes memory or because an interpreter runs it, would hold up all requests that this thread
-//! has to look after.
+//! has to look after. A policy that did so lately has all its decisions made elsewhere from the beginning.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
-use super::PolicyFailure;
+use super::{PolicyFailure, priority};
 use crate::sandbox::SandboxFailure;
 
 /// Something that is decided, on whatever thread.
 pub(super) type Work<T> = Pin<Box<dyn Future<Output = Result<T, PolicyFailure>> + Send>>;
 
-/// Runs `work` here until it makes way for the first time, and then on the thread for slow decisions. It ends where the
-/// future of this function is dropped.
-pub(super) async fn run<T: Send + 'static>(mut work: Work<T>) -> Result<T, PolicyFailure> {
-    let begun = poll_fn(|context| {
+/// For so long after its last slow decision a policy counts as slow.
+const REMEMBERED: Duration = Duration::from_secs(10);
+
+/// Whether a policy's decisions took long lately.
+pub(super) struct Pace {
+    since: Instant,
+    /// The end of the policy's time as a slow one, in milliseconds from `since`.
+    slow_until: AtomicU64,
+}
+
+impl Pace {
+    /// Of a policy of which nothing is known.
+    pub(super) fn new() -> Pace {
+        Pace { since: Instant::now(), slow_until: AtomicU64::new(0) }
+    }
+
+    fn is_slow(&self) -> bool {
+        self.slow_until.load(Ordering::Relaxed) > self.now()
+    }
+
+    fn note_slow(&self) {
+        let end = self.now().saturating_add(REMEMBERED.as_millis() as u64);
+        self.slow_until.store(end, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Runs `work` here until it makes way for the first time, and then on a thread for slow decisions; there from the
+    /// beginning where the policy is slow. It ends where the future of this function is dropped.
+    pub(super) async fn run<T: Send + 'static>(&self, mut work: Work<T>) -> Result<T, PolicyFailure> {
+        if !self.is_slow() {
+            if let Some(done) = begin(&mut work).await {
+                return done;
+            }
+            self.note_slow();
+        }
+        let Some(threads) = threads() else { return work.await };
+        let rest = async move {
+            match begin(&mut work).await {
+                Some(done) => (done, false),
+                None => (work.await, true),
+            }
+        };
+        let mut rest = Rest(threads.spawn(rest));
+        match (&mut rest.0).await {
+            Ok((done, slow)) => {
+                if slow {
+                    self.note_slow();
+                }
+                done
+            }
+            Err(error) => Err(PolicyFailure {
+                kind: SandboxFailure::Trap,
+                detail: format!("the host failed at it: {error}"),
+            }),
+        }
+    }
+}
+
+/// Runs `work` until it makes way. `None` where it isn't done then.
+async fn begin<T>(work: &mut Work<T>) -> Option<Result<T, PolicyFailure>> {
+    poll_fn(|context| {
         Poll::Ready(match work.as_mut().poll(context) {
             Poll::Ready(done) => Some(done),
             Poll::Pending => None,
         })
-    });
-    if let Some(done) = begun.await {
-        return done;
-    }
-    let Some(thread) = thread() else { return work.await };
-    let mut rest = Rest(thread.spawn(work));
-    (&mut rest.0).await.unwrap_or_else(|error| {
-        Err(PolicyFailure { kind: SandboxFailure::Trap, detail: format!("the host failed at it: {error}") })
     })
+    .await
 }
 
-/// Work on the other thread, which nobody needs any more when this is dropped.
+/// Work on another thread, which nobody needs any more when this is dropped.
 struct Rest<T>(JoinHandle<T>);
 
 impl<T> Drop for Rest<T> {
@@ -46,21 +101,21 @@ impl<T> Drop for Rest<T> {
     }
 }
 
-/// The thread, started by the first slow decision; `None` where it can't be.
-fn thread() -> Option<&'static Handle> {
-    static THREAD: OnceLock<Option<Handle>> = OnceLock::new();
+/// The threads, one for each processor, started by the first slow decision; `None` where they can't be.
+fn threads() -> Option<&'static Runtime> {
+    static THREADS: OnceLock<Option<Runtime>> = OnceLock::new();
     let start = || {
-        let runtime = Builder::new_current_thread().enable_time().build()?;
-        let handle = runtime.handle().clone();
-        std::thread::Builder::new()
-            .name("slow decisions".into())
-            .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
-        Ok::<_, std::io::Error>(handle)
+        Builder::new_multi_thread()
+            .worker_threads(std::thread::available_parallelism().map_or(2, usize::from))
+            .thread_name("slow decisions")
+            .on_thread_start(priority::behind_who_wakes)
+            .enable_time()
+            .build()
     };
-    THREAD
+    THREADS
         .get_or_init(|| {
             start()
-                .inspect_err(|error| tracing::warn!(%error, "slow decisions get no thread of their own"))
+                .inspect_err(|error| tracing::warn!(%error, "slow decisions get no threads of their own"))
                 .ok()
         })
         .as_ref()
@@ -74,21 +129,49 @@ mod tests {
         std::thread::current().name().map(str::to_owned)
     }
 
+    async fn quick() -> Result<Option<String>, PolicyFailure> {
+        Ok(name())
+    }
+
+    async fn slow() -> Result<Option<String>, PolicyFailure> {
+        tokio::task::yield_now().await;
+        Ok(name())
+    }
+
     #[tokio::test]
     async fn what_is_done_at_once_stays_here_and_what_is_not_goes_elsewhere() {
-        let here = name();
-        assert_eq!(run(Box::pin(async { Ok(name()) })).await.unwrap(), here);
-        let slow = run(Box::pin(async {
-            tokio::task::yield_now().await;
-            Ok(name())
-        }));
-        assert_eq!(slow.await.unwrap().as_deref(), Some("slow decisions"));
+        let (here, pace) = (name(), Pace::new());
+        assert_eq!(pace.run(Box::pin(quick())).await.unwrap(), here);
+        assert_eq!(pace.run(Box::pin(quick())).await.unwrap(), here);
+        assert_eq!(pace.run(Box::pin(slow())).await.unwrap().as_deref(), Some("slow decisions"));
+    }
+
+    #[tokio::test]
+    async fn a_policy_that_was_slow_begins_elsewhere_for_a_while() {
+        let (here, pace) = (name(), Pace::new());
+        pace.run(Box::pin(slow())).await.unwrap();
+        assert_eq!(pace.run(Box::pin(quick())).await.unwrap().as_deref(), Some("slow decisions"));
+        pace.slow_until.store(pace.now(), Ordering::Relaxed);
+        assert_eq!(pace.run(Box::pin(quick())).await.unwrap(), here);
+    }
+
+    #[tokio::test]
+    async fn a_policy_that_stays_slow_elsewhere_stays_there() {
+        let pace = Pace::new();
+        pace.run(Box::pin(slow())).await.unwrap();
+        // Only just remembered.
+        pace.slow_until.store(pace.now() + 1000, Ordering::Relaxed);
+        pace.run(Box::pin(quick())).await.unwrap();
+        assert!(pace.slow_until.load(Ordering::Relaxed) <= pace.now() + 1000);
+        pace.run(Box::pin(slow())).await.unwrap();
+        assert!(pace.slow_until.load(Ordering::Relaxed) > pace.now() + 1000);
     }
 
     #[tokio::test]
     async fn what_nobody_waits_for_ends() {
         let (ended, mut ends) = tokio::sync::oneshot::channel::<()>();
-        let work = run(Box::pin(async move {
+        let pace = Pace::new();
+        let work = pace.run(Box::pin(async move {
             let _held = ended;
             std::future::pending::<()>().await;
             Ok(())
