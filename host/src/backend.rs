@@ -7,7 +7,7 @@ pub use hsm::HsmBackend;
 pub use keystore::{KeystoreBackend, Vault, VaultError};
 
 use holdfast_gate::Refusal;
-pub use holdfast_gate::backend::{BackendError, Sealed};
+pub use holdfast_gate::backend::{BackendError, Made, Sealed};
 use holdfast_gate::body::DecryptInputs;
 use holdfast_gate::reply::{KeyManager, KeyMetadata};
 use std::pin::Pin;
@@ -36,24 +36,17 @@ pub trait KeyBackend: Send + Sync {
     fn fleet(&self) -> Vec<KeyManager>;
     /// GetKeyMetadata.
     fn key_metadata<'a>(&'a self, key_id: &'a str) -> Done<'a, Served<KeyMetadata>>;
-    /// Encrypts with the newest version of the key. The AAD is framed here, as it holds the metadata made here.
+    /// Encrypts with the newest version of the key. The AAD is framed here, as it holds the metadata made here. With `verify`
+    /// the result is decrypted and compared, for which the key must be one that may decrypt: AWS's test client expects that
+    /// a CDIV needs it.
     fn encrypt<'a>(
         &'a self,
         key_id: &'a str,
         plaintext: &'a [u8],
         aad: &'a [u8],
+        verify: bool,
         deadline: Instant,
-    ) -> Done<'a, Served<Sealed>>;
-    /// Decrypts what [`KeyBackend::encrypt`] has just made and compares with the plaintext. The key must be one that may
-    /// decrypt: AWS's test client expects that a CDIV needs it.
-    fn verify<'a>(
-        &'a self,
-        key_id: &'a str,
-        made: &'a Sealed,
-        framed_aad: &'a [u8],
-        plaintext: &'a [u8],
-        deadline: Instant,
-    ) -> Done<'a, ()>;
+    ) -> Done<'a, Served<Made>>;
     /// Decrypts.
     fn decrypt<'a>(
         &'a self,

@@ -1,5 +1,7 @@
 //! What holds keys, as the gate sees it: what it gives back, and how it fails.
 
+use sha2::{Digest as _, Sha256};
+
 use crate::reply::{Health, KeyManager, KeyMetadata};
 use crate::{ErrorName, Refusal};
 
@@ -13,6 +15,23 @@ pub struct Sealed {
     pub tag: Vec<u8>,
     /// At most 20 bytes; empty for none.
     pub metadata: Vec<u8>,
+}
+
+/// An encryption that was done.
+pub struct Made {
+    /// What came of it.
+    pub sealed: Sealed,
+    /// [`digest`] of it, taken before the decryption that verified it; `None` where it wasn't verified.
+    pub verified: Option<[u8; 32]>,
+}
+
+/// SHA-256 over IV, ciphertext and tag: by it one knows later that what was verified is still the same.
+pub fn digest(iv: &[u8], ciphertext: &[u8], tag: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in [iv, ciphertext, tag] {
+        hash.update(part);
+    }
+    hash.finalize().into()
 }
 
 /// Why a backend didn't do an operation.

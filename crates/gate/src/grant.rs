@@ -2,8 +2,8 @@
 
 use zeroize::Zeroizing;
 
-use crate::aead::{METADATA_LIMIT, cdiv, frame_aad};
-use crate::backend::Sealed;
+use crate::aead::{METADATA_LIMIT, cdiv};
+use crate::backend::{Made, Sealed, digest};
 use crate::body::{DecryptInputs, EncryptInputs, Inputs};
 use crate::query::Operation;
 use crate::refusals::differs;
@@ -30,19 +30,6 @@ pub struct Encrypting {
     pub key_id: String,
     /// As they were signed.
     pub inputs: EncryptInputs,
-}
-
-/// An encryption that was done, to be verified where a CDIV was asked for.
-pub struct Verifying {
-    /// With which key.
-    pub key_id: String,
-    /// What was encrypted.
-    pub plaintext: Zeroizing<Vec<u8>>,
-    /// What came of it.
-    pub made: Sealed,
-    /// The AAD to verify with; `None` where nothing is to be verified.
-    pub framed_aad: Option<Vec<u8>>,
-    cdiv: Option<[u8; 32]>,
 }
 
 /// A granted Decrypt.
@@ -98,29 +85,26 @@ impl Describing {
 }
 
 impl Encrypting {
-    /// Computes the CDIV where it is asked for: before the verifying decryption, so that a bit that flips in between is
-    /// found (spec, Appendix C).
-    pub fn done(self, made: Sealed) -> Result<Verifying, Refusal> {
-        let Encrypting { key_id, inputs } = self;
-        let EncryptInputs { plaintext, aad, with_cdiv } = inputs;
-        let cdiv = with_cdiv.then(|| cdiv(&aad, &made.metadata, &made.iv, &made.ciphertext, &made.tag));
-        let framed_aad = if with_cdiv { Some(frame_aad(&aad, &made.metadata)?) } else { None };
-        Ok(Verifying { key_id, plaintext, made, framed_aad, cdiv })
-    }
-}
-
-impl Verifying {
-    /// The result, once what is to be verified was.
-    pub fn done(self, trace: &mut Trace) -> Result<Encrypted, Refusal> {
-        let Verifying { plaintext, made, cdiv, .. } = self;
-        let fits = made.ciphertext.len() == plaintext.len()
-            && matches!(made.iv.len(), 12 | 16)
-            && made.tag.len() == 16
-            && made.metadata.len() <= METADATA_LIMIT;
+    /// The result, with the CDIV where it is asked for. The specification (Appendix C) wants the CDIV computed before the
+    /// decryption that verifies the ciphertext, so that a bit that flips in between is found. The decryption is over by now:
+    /// the digest that was taken before it says that nothing is other than it was then.
+    pub fn done(self, made: Made, trace: &mut Trace) -> Result<Encrypted, Refusal> {
+        let EncryptInputs { plaintext, aad, with_cdiv } = self.inputs;
+        let Made { sealed: Sealed { ciphertext, iv, tag, metadata }, verified } = made;
+        let fits = ciphertext.len() == plaintext.len()
+            && matches!(iv.len(), 12 | 16)
+            && tag.len() == 16
+            && metadata.len() <= METADATA_LIMIT;
         if !fits {
             return Err(Refusal::new(ErrorName::Internal, "the key manager's result has wrong lengths"));
         }
-        let Sealed { ciphertext, iv, tag, metadata } = made;
+        let cdiv = with_cdiv.then(|| cdiv(&aad, &metadata, &iv, &ciphertext, &tag));
+        if with_cdiv && verified != Some(digest(&iv, &ciphertext, &tag)) {
+            return Err(Refusal::new(
+                ErrorName::Internal,
+                "the ciphertext isn't the one that was verified; memory may be faulty",
+            ));
+        }
         let encrypted = Encrypted { ciphertext, iv, tag, metadata, cdiv };
         trace.outcome = Outcome::Encrypted(encrypted.clone());
         Ok(encrypted)
@@ -132,5 +116,59 @@ impl Decrypting {
     pub fn done(self, plaintext: Zeroizing<Vec<u8>>, trace: &mut Trace) -> Zeroizing<Vec<u8>> {
         trace.outcome = Outcome::Plaintext(plaintext.clone());
         plaintext
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encrypting(with_cdiv: bool) -> Encrypting {
+        let plaintext = Zeroizing::new(b"text".to_vec());
+        Encrypting {
+            key_id: "demo".into(),
+            inputs: EncryptInputs { plaintext, aad: b"aad".to_vec(), with_cdiv },
+        }
+    }
+
+    fn made(verified: Option<[u8; 32]>) -> Made {
+        let sealed =
+            Sealed { ciphertext: vec![1; 4], iv: vec![2; 12], tag: vec![3; 16], metadata: vec![4; 5] };
+        Made { sealed, verified }
+    }
+
+    #[test]
+    fn a_cdiv_is_given_only_for_what_was_verified_and_is_still_the_same() {
+        let trace = &mut Trace::new(0);
+        let of = digest(&[2; 12], &[1; 4], &[3; 16]);
+        let done = encrypting(true).done(made(Some(of)), trace).ok().and_then(|encrypted| encrypted.cdiv);
+        assert_eq!(done, Some(cdiv(b"aad", &[4; 5], &[2; 12], &[1; 4], &[3; 16])));
+        let name = |result: Result<Encrypted, Refusal>| result.map(|_| ()).map_err(|refusal| refusal.name);
+        assert_eq!(name(encrypting(true).done(made(None), trace)), Err(ErrorName::Internal));
+        for flipped in ["ciphertext", "iv", "tag"] {
+            let mut made = made(Some(of));
+            match flipped {
+                "ciphertext" => made.sealed.ciphertext[0] ^= 1,
+                "iv" => made.sealed.iv[0] ^= 1,
+                _ => made.sealed.tag[0] ^= 1,
+            }
+            assert_eq!(name(encrypting(true).done(made, trace)), Err(ErrorName::Internal), "{flipped}");
+        }
+        assert!(encrypting(false).done(made(None), trace).is_ok_and(|encrypted| encrypted.cdiv.is_none()));
+    }
+
+    #[test]
+    fn a_result_of_wrong_lengths_is_not_given_out() {
+        for wrong in ["ciphertext", "iv", "tag", "metadata"] {
+            let mut made = made(None);
+            let Sealed { ciphertext, iv, tag, metadata } = &mut made.sealed;
+            match wrong {
+                "ciphertext" => ciphertext.push(0),
+                "iv" => iv.push(0),
+                "tag" => tag.push(0),
+                _ => metadata.resize(METADATA_LIMIT + 1, 0),
+            }
+            assert!(encrypting(false).done(made, &mut Trace::new(0)).is_err(), "{wrong}");
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! The operations of the XKS specification with the keystore's keys, for every home of the gate.
 
 use holdfast_gate::aead::frame_aad;
-use holdfast_gate::backend::{BackendError, Sealed, aes_256};
+use holdfast_gate::backend::{BackendError, Made, Sealed, aes_256, digest};
 use holdfast_gate::body::DecryptInputs;
 use holdfast_gate::reply::{HealthStatus, KeyManager, KeyMetadata};
 use zeroize::Zeroizing;
 
-use crate::{Encrypted, Key, KeyError, Random, Status};
+use crate::{Key, KeyError, Random, Status};
 
 /// The keystore as a key manager: in health and audit records.
 pub const KEY_MANAGER: &str = "keystore";
@@ -28,13 +28,19 @@ pub fn metadata(key: &Key) -> KeyMetadata {
     aes_256(usage.encrypt, usage.decrypt, key.status() == Status::Enabled)
 }
 
-/// Encrypts with the newest version of the key. The AAD is framed here, as it holds the metadata made here.
+/// Encrypts with the newest version of the key. The AAD is framed here, as it holds the metadata made here. With `verify`
+/// the result is decrypted and compared, for which the key must be one that may decrypt: AWS's test client expects that a
+/// CDIV needs it.
 pub fn encrypt<R: Random + ?Sized>(
     key: &Key,
     plaintext: &[u8],
     aad: &[u8],
+    verify: bool,
     random: &mut R,
-) -> Result<Sealed, BackendError> {
+) -> Result<Made, BackendError> {
+    if verify && !key.usage().decrypt {
+        return Err(BackendError::Usage);
+    }
     // The frame is made inside, where the metadata is known; its length was checked with the body.
     let mut too_long = None;
     let frame = |metadata: &[u8]| {
@@ -44,31 +50,23 @@ pub fn encrypt<R: Random + ?Sized>(
         })
     };
     let made = key.encrypt(plaintext, frame, random).map_err(failed)?;
-    match too_long {
-        Some(error) => Err(error),
-        None => Ok(Sealed {
-            ciphertext: made.ciphertext,
-            iv: made.iv.to_vec(),
-            tag: made.tag.to_vec(),
-            metadata: made.metadata,
-        }),
+    if let Some(error) = too_long {
+        return Err(error);
     }
-}
-
-/// Decrypts what [`encrypt`] has just made and compares with the plaintext. The key must be one that may decrypt: AWS's
-/// test client expects that a CDIV needs it.
-pub fn verify(key: &Key, made: &Sealed, framed_aad: &[u8], plaintext: &[u8]) -> Result<(), BackendError> {
-    if !key.usage().decrypt {
-        return Err(BackendError::Usage);
-    }
-    let wrong = |_| BackendError::Failed("an encryption made an IV or tag of a wrong length".into());
-    let encrypted = Encrypted {
-        ciphertext: made.ciphertext.clone(),
-        iv: made.iv.as_slice().try_into().map_err(wrong)?,
-        tag: made.tag.as_slice().try_into().map_err(wrong)?,
-        metadata: made.metadata.clone(),
+    let verified = if verify {
+        let before = digest(&made.iv, &made.ciphertext, &made.tag);
+        key.verify(&made, &framed(aad, &made.metadata)?, plaintext).map_err(failed)?;
+        Some(before)
+    } else {
+        None
     };
-    key.verify(&encrypted, framed_aad, plaintext).map_err(failed)
+    let sealed = Sealed {
+        ciphertext: made.ciphertext,
+        iv: made.iv.to_vec(),
+        tag: made.tag.to_vec(),
+        metadata: made.metadata,
+    };
+    Ok(Made { sealed, verified })
 }
 
 /// Decrypts.
@@ -80,8 +78,8 @@ pub fn decrypt(key: &Key, inputs: &DecryptInputs) -> Result<Zeroizing<Vec<u8>>, 
 /// Whether the key encrypts and decrypts.
 pub fn works<R: Random + ?Sized>(key: &Key, random: &mut R) -> bool {
     let (plaintext, aad) = (b"holdfast health check", b"health");
-    encrypt(key, plaintext, aad, random).is_ok_and(|made| {
-        let Sealed { ciphertext, iv, tag, metadata } = made;
+    encrypt(key, plaintext, aad, false, random).is_ok_and(|made| {
+        let Sealed { ciphertext, iv, tag, metadata } = made.sealed;
         let inputs = DecryptInputs { ciphertext, iv, tag, aad: aad.to_vec(), metadata };
         decrypt(key, &inputs).is_ok_and(|decrypted| decrypted.as_slice() == plaintext)
     })

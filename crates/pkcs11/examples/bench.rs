@@ -70,7 +70,7 @@ fn fleet(what: &str, callers: u32, rounds: u32, hsm: HsmSettings, folder: &Path)
                         let deadline = Instant::now() + Duration::from_secs(5);
                         let asked = Instant::now();
                         fleet
-                            .encrypt("k", &[7; 32], |metadata| frame(b"aad", metadata), deadline)
+                            .encrypt("k", &[7; 32], |metadata| frame(b"aad", metadata), false, deadline)
                             .await
                             .unwrap();
                         slowest = slowest.max(asked.elapsed());

@@ -7,8 +7,10 @@ use crate::rv::{Meaning, Repair};
 use crate::token::Token;
 use crate::wire;
 use cryptoki_sys::CKR_SESSION_COUNT;
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// One worker's session.
@@ -29,9 +31,38 @@ impl Executor {
     pub fn run(&mut self, work: &Work) -> Result<Answer, Fault> {
         // Before the epoch is looked at: see `Token::disconnect`.
         self.at_work.store(true, Ordering::Release);
-        let result = self.attempt_or_repair(work);
+        let result = match work.operation {
+            Operation::EncryptVerified => self.encrypt_verified(work),
+            _ => self.attempt_or_repair(work),
+        };
         self.at_work.store(false, Ordering::Release);
         result
+    }
+
+    /// Encrypts, and decrypts what came of it. Each of the two is repaired by itself: the encryption counts as one use.
+    fn encrypt_verified(&mut self, work: &Work) -> Result<Answer, Fault> {
+        let of = |operation, iv, data: &Arc<Zeroizing<Vec<u8>>>| Work {
+            operation,
+            label: Arc::clone(&work.label),
+            iv,
+            aad: Arc::clone(&work.aad),
+            data: Arc::clone(data),
+        };
+        let Answer { iv, data, .. } = self.attempt_or_repair(&of(Operation::Encrypt, work.iv, &work.data))?;
+        let mut hash = Sha256::new();
+        hash.update(iv.bytes());
+        hash.update(data.as_slice());
+        let before = hash.finalize().into();
+        let made = Arc::new(data);
+        match self.attempt_or_repair(&of(Operation::Decrypt, iv, &made)) {
+            Ok(opened) if bool::from(opened.data.ct_eq(&work.data)) => {}
+            Ok(_) => return Err(Fault::Unverified),
+            // What was made right now can't be altered.
+            Err(fault) if fault.meaning() == Meaning::Altered => return Err(Fault::Unverified),
+            Err(fault) => return Err(fault),
+        }
+        let data = Arc::try_unwrap(made).unwrap_or_else(|made| Zeroizing::new(made.to_vec()));
+        Ok(Answer { iv, data, verified: Some(before) })
     }
 
     fn attempt_or_repair(&mut self, work: &Work) -> Result<Answer, Fault> {
@@ -85,16 +116,18 @@ impl Executor {
         match work.operation {
             Operation::List => {
                 let found = self.token.list_keys(session)?;
-                Ok(Answer { iv: work.iv, data: Zeroizing::new(wire::encode_keys(&found)) })
+                let data = Zeroizing::new(wire::encode_keys(&found));
+                Ok(Answer { iv: work.iv, data, verified: None })
             }
-            Operation::Encrypt => {
+            // Verified by `encrypt_verified`.
+            Operation::Encrypt | Operation::EncryptVerified => {
                 let mut iv = work.iv;
                 let made = key(&work.label)?.encrypt(&mut iv, &work.aad, &work.data)?;
-                Ok(Answer { iv, data: Zeroizing::new(made) })
+                Ok(Answer { iv, data: Zeroizing::new(made), verified: None })
             }
             Operation::Decrypt => {
                 let data = key(&work.label)?.decrypt(&work.iv, &work.aad, &work.data)?;
-                Ok(Answer { iv: work.iv, data })
+                Ok(Answer { iv: work.iv, data, verified: None })
             }
         }
     }

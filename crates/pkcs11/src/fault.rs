@@ -23,6 +23,9 @@ pub enum Fault {
     /// The HSM made an IV that it had made before.
     #[error("the HSM made an IV twice; no ciphertext was given out")]
     RepeatedIv,
+    /// What the HSM made it doesn't decrypt to what it was made of.
+    #[error("an encryption doesn't decrypt to its plaintext; the HSM or memory is faulty")]
+    Unverified,
     /// The token has no key with the label.
     #[error("the token has no AES-256 key with the label")]
     NoKey,
@@ -95,7 +98,7 @@ impl Fault {
             | Fault::Busy
             | Fault::Queued
             | Fault::TooLong => Breaker::Keep,
-            Fault::Timeout | Fault::Form(_) => Breaker::Count,
+            Fault::Timeout | Fault::Form(_) | Fault::Unverified => Breaker::Count,
             Fault::ZeroIv | Fault::RepeatedIv | Fault::Lost(_) | Fault::Token(_) | Fault::Locked => {
                 Breaker::Open
             }

@@ -264,7 +264,7 @@ impl Inner {
                 None if by_hsm => Iv::zero(12),
                 None => Iv::random().map_err(|error| Error::Failed(format!("no randomness: {error}")))?,
             };
-            if operation == Operation::Encrypt {
+            if operation.encrypts() {
                 let counted = self.uses.count(&version.label, &version.counter);
                 // Where none are left because the disk failed, that may have passed.
                 if !matches!(counted, Ok(false)) {
@@ -302,7 +302,7 @@ impl Inner {
             }
             let error = match Error::of(&hsm.settings.name, &fault) {
                 // What is encrypted can't be altered: the code makes no sense.
-                Error::InvalidCiphertext if operation == Operation::Encrypt => {
+                Error::InvalidCiphertext if operation.encrypts() => {
                     Error::Failed(format!("{}: {fault}", hsm.settings.name))
                 }
                 error => error,
@@ -406,7 +406,7 @@ mod tests {
         };
         let fleet = Fleet::start(FleetSettings::new(vec![hsm("a"), hsm("b")], state.path())).unwrap();
         let [one, other] = fleet.inner.hsms.as_slice() else { panic!("two HSMs") };
-        let answer = Answer { iv: Iv::random().unwrap(), data: Zeroizing::new(Vec::new()) };
+        let answer = Answer { iv: Iv::random().unwrap(), data: Zeroizing::new(Vec::new()), verified: None };
         assert_eq!(one.judge(Operation::Encrypt, &answer), Ok(()));
         assert_eq!(other.judge(Operation::Encrypt, &answer), Err(Fault::RepeatedIv));
     }

@@ -32,7 +32,8 @@ const IV_SOURCES: [IvSource; 5] =
 const PARAMETERS: [GcmParameters; 3] =
     [GcmParameters::Standard, GcmParameters::IvBitsZero, GcmParameters::WithoutIvBits];
 const TAG_PLACES: [TagPlace; 2] = [TagPlace::Appended, TagPlace::Apart];
-const OPERATIONS: [Operation; 3] = [Operation::Encrypt, Operation::Decrypt, Operation::List];
+const OPERATIONS: [Operation; 4] =
+    [Operation::Encrypt, Operation::EncryptVerified, Operation::Decrypt, Operation::List];
 /// Names of functions in errors; others become the last.
 const FUNCTIONS: [&str; 23] = [
     "C_Initialize",
@@ -168,8 +169,9 @@ pub(crate) fn encode_end(out: &mut Vec<u8>, (place, generation): Id, result: &Re
     match result {
         Ok(answer) => {
             // As in `encode_work`.
-            writer.0.reserve(64 + answer.data.len());
-            writer.u8(1).bytes(answer.iv.bytes()).bytes(&answer.data);
+            writer.0.reserve(96 + answer.data.len());
+            let verified = answer.verified.as_ref().map_or(&[][..], |digest| digest);
+            writer.u8(1).bytes(answer.iv.bytes()).bytes(&answer.data).bytes(verified);
         }
         Err(fault) => write_fault(writer.u8(0), fault),
     }
@@ -183,7 +185,12 @@ pub(crate) fn decode_end(message: &[u8]) -> Result<(Id, Result<Answer, Fault>), 
         0 => Err(read_fault(&mut reader)?),
         _ => {
             let iv = Iv::from_slice(reader.bytes()?).ok_or(Malformed)?;
-            Ok(Answer { iv, data: Zeroizing::new(reader.bytes()?.to_vec()) })
+            let data = Zeroizing::new(reader.bytes()?.to_vec());
+            let verified = match reader.bytes()? {
+                [] => None,
+                digest => Some(digest.try_into().map_err(|_| Malformed)?),
+            };
+            Ok(Answer { iv, data, verified })
         }
     };
     reader.end()?;
@@ -200,6 +207,7 @@ fn write_fault(out: &mut Writer, fault: &Fault) {
         Fault::Lost(text) => (5, text.as_str()),
         Fault::Token(text) => (6, text.as_str()),
         Fault::Locked => (7, ""),
+        Fault::Unverified => (8, ""),
         // These are found in the host only.
         Fault::ZeroIv | Fault::RepeatedIv | Fault::Busy | Fault::Queued | Fault::Timeout | Fault::TooLong => {
             (5, "no answer")
@@ -224,6 +232,7 @@ fn read_fault(reader: &mut Reader<'_>) -> Result<Fault, Malformed> {
         5 => Fault::Lost(text),
         6 => Fault::Token(text),
         7 => Fault::Locked,
+        8 => Fault::Unverified,
         _ => return Err(Malformed),
     })
 }
@@ -280,14 +289,18 @@ mod tests {
             Fault::Lost("gone".into()),
             Fault::Token("absent".into()),
             Fault::Locked,
+            Fault::Unverified,
         ];
         for fault in ends {
             encode_end(&mut message, (1, 2), &Err(fault.clone()));
             let (id, result) = decode_end(&message).unwrap();
             assert_eq!((id, result.err()), ((1, 2), Some(fault)));
         }
-        let answer = Answer { iv: work.iv, data: Zeroizing::new(vec![5; 40]) };
-        encode_end(&mut message, (1, 2), &Ok(answer));
-        assert_eq!(decode_end(&message).unwrap().1.unwrap().data.as_slice(), [5; 40]);
+        for verified in [None, Some([6; 32])] {
+            let answer = Answer { iv: work.iv, data: Zeroizing::new(vec![5; 40]), verified };
+            encode_end(&mut message, (1, 2), &Ok(answer));
+            let read = decode_end(&message).unwrap().1.unwrap();
+            assert_eq!((read.data.as_slice(), read.verified), ([5; 40].as_slice(), verified));
+        }
     }
 }

@@ -53,10 +53,19 @@ impl Iv {
 pub enum Operation {
     /// Plaintext to ciphertext and tag.
     Encrypt,
+    /// The same, decrypted again and compared by the worker that encrypted.
+    EncryptVerified,
     /// Ciphertext and tag to plaintext.
     Decrypt,
     /// The AES-256 keys on the token, encoded by `wire`.
     List,
+}
+
+impl Operation {
+    /// Whether it uses a key for an encryption.
+    pub(crate) fn encrypts(self) -> bool {
+        matches!(self, Operation::Encrypt | Operation::EncryptVerified)
+    }
 }
 
 /// An operation with one version of a key.
@@ -79,4 +88,6 @@ pub struct Answer {
     pub iv: Iv,
     /// Ciphertext and tag one after the other, or the plaintext.
     pub data: Zeroizing<Vec<u8>>,
+    /// SHA-256 over the IV, ciphertext and tag, taken before they were decrypted again ([`Operation::EncryptVerified`]).
+    pub verified: Option<[u8; 32]>,
 }

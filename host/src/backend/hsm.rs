@@ -1,6 +1,6 @@
 //! A fleet of HSMs as a backend.
 
-use super::{BackendError, Done, KeyBackend, Sealed, Served};
+use super::{BackendError, Done, KeyBackend, Made, Sealed, Served};
 use holdfast_gate::aead::frame_aad;
 use holdfast_gate::backend::aes_256;
 use holdfast_gate::body::DecryptInputs;
@@ -79,8 +79,9 @@ impl KeyBackend for HsmBackend {
         key_id: &'a str,
         plaintext: &'a [u8],
         aad: &'a [u8],
+        verify: bool,
         deadline: Instant,
-    ) -> Done<'a, Served<Sealed>> {
+    ) -> Done<'a, Served<Made>> {
         Box::pin(async move {
             // The length was checked with the body, and the metadata's is fixed.
             let mut too_long = None;
@@ -90,36 +91,16 @@ impl KeyBackend for HsmBackend {
                     Vec::new()
                 })
             };
-            let made =
-                self.fleet.encrypt(key_id, plaintext, frame, deadline - RESERVE).await.map_err(failed)?;
+            let made = self.fleet.encrypt(key_id, plaintext, frame, verify, deadline - RESERVE);
+            let holdfast_pkcs11::Encrypted { ciphertext, iv, tag, metadata, verified, hsm } =
+                made.await.map_err(failed)?;
             match too_long {
                 Some(error) => Err(error),
                 None => Ok(Served {
-                    value: Sealed {
-                        ciphertext: made.ciphertext,
-                        iv: made.iv,
-                        tag: made.tag,
-                        metadata: made.metadata,
-                    },
-                    by: Some(made.hsm),
+                    value: Made { sealed: Sealed { ciphertext, iv, tag, metadata }, verified },
+                    by: Some(hsm),
                 }),
             }
-        })
-    }
-
-    fn verify<'a>(
-        &'a self,
-        key_id: &'a str,
-        made: &'a Sealed,
-        framed_aad: &'a [u8],
-        plaintext: &'a [u8],
-        deadline: Instant,
-    ) -> Done<'a, ()> {
-        Box::pin(async move {
-            let Sealed { ciphertext, iv, tag, metadata } = made;
-            let made = holdfast_pkcs11::Sealed { ciphertext, iv, tag, metadata };
-            let verified = self.fleet.verify(key_id, made, framed_aad, plaintext, deadline - RESERVE);
-            verified.await.map_err(failed)
         })
     }
 

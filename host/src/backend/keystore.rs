@@ -1,6 +1,6 @@
 //! The sealed software keystore as a backend, reread when its file changes.
 
-use super::{BackendError, Done, KeyBackend, Sealed, Served};
+use super::{BackendError, Done, KeyBackend, Made, Served};
 use crate::config::{SealSource, SealSourceError};
 use holdfast_gate::body::DecryptInputs;
 use holdfast_gate::reply::{KeyManager, KeyMetadata};
@@ -169,22 +169,12 @@ impl KeyBackend for KeystoreBackend {
         key_id: &'a str,
         plaintext: &'a [u8],
         aad: &'a [u8],
+        verify: bool,
         _: Instant,
-    ) -> Done<'a, Served<Sealed>> {
-        let made = self.with_key(key_id, |key| operations::encrypt(key, plaintext, aad, &mut SystemRandom));
+    ) -> Done<'a, Served<Made>> {
+        let made =
+            self.with_key(key_id, |key| operations::encrypt(key, plaintext, aad, verify, &mut SystemRandom));
         Box::pin(std::future::ready(self.served(made)))
-    }
-
-    fn verify<'a>(
-        &'a self,
-        key_id: &'a str,
-        made: &'a Sealed,
-        framed_aad: &'a [u8],
-        plaintext: &'a [u8],
-        _: Instant,
-    ) -> Done<'a, ()> {
-        let verified = self.with_key(key_id, |key| operations::verify(key, made, framed_aad, plaintext));
-        Box::pin(std::future::ready(verified))
     }
 
     fn decrypt<'a>(

@@ -104,6 +104,11 @@ impl Faults {
         self.rule(format!("{functions} fail {code}"), when)
     }
 
+    /// Calls succeed, with a bit flipped in what they give.
+    pub fn garble(&self, functions: &str, when: When) -> Rule {
+        self.rule(format!("{functions} garble"), when)
+    }
+
     /// Calls return when the rule is lifted, with what the real module then says.
     pub fn hang(&self, functions: &str, when: When) -> Rule {
         self.rule(format!("{functions} hang"), when)

@@ -46,8 +46,22 @@ pub fn pass(
         call(module, &rules, output)
     };
     let rv = match verdict(module, &rules, function, subject, overlaps) {
-        None => through(output),
-        Some(rv) => {
+        Verdict::Through => through(output),
+        Verdict::Garbled => {
+            let rv = through(output);
+            if let Some(Output { bytes, length, .. }) =
+                output.filter(|output| rv == CKR_OK && !output.bytes.is_null())
+            {
+                // SAFETY: the call wrote that many bytes there.
+                unsafe {
+                    if *length > 0 {
+                        *bytes ^= 1;
+                    }
+                }
+            }
+            rv
+        }
+        Verdict::Fails(rv) => {
             if let Some(output) = output.filter(|_| rv != CKR_BUFFER_TOO_SMALL) {
                 // A failure ends the operation, so the real one has to end too.
                 let mut unseen = vec![0; output.data_length as usize + LONGER];
@@ -64,24 +78,26 @@ pub fn pass(
     rv
 }
 
-/// What the call fails with; None lets it through.
-fn verdict(
-    module: &Module,
-    rules: &Rules,
-    function: Function,
-    subject: Subject,
-    overlaps: bool,
-) -> Option<CK_RV> {
+/// What becomes of a call.
+enum Verdict {
+    Through,
+    /// It is let through, and what it gave is altered.
+    Garbled,
+    Fails(CK_RV),
+}
+
+fn verdict(module: &Module, rules: &Rules, function: Function, subject: Subject, overlaps: bool) -> Verdict {
     if rules.exclusive && overlaps {
-        return Some(CKR_GENERAL_ERROR);
+        return Verdict::Fails(CKR_GENERAL_ERROR);
     }
     if let Some(rv) = rules.removed {
         match subject {
             Subject::Library => {}
-            Subject::Slot => return Some(CKR_TOKEN_NOT_PRESENT),
-            Subject::Session => return Some(rv),
+            Subject::Slot => return Verdict::Fails(CKR_TOKEN_NOT_PRESENT),
+            Subject::Session => return Verdict::Fails(rv),
         }
     }
+    let mut verdict = Verdict::Through;
     for rule in rules.rules.iter().filter(|rule| rule.concerns(function)) {
         let before = module.status.shared().hits[rule.slot].fetch_add(1, Ordering::Relaxed);
         if !rule.when.includes(before) {
@@ -89,12 +105,13 @@ fn verdict(
         }
         match rule.action {
             Action::Delay(time) => std::thread::sleep(time),
-            Action::Fail(rv) => return Some(rv),
+            Action::Fail(rv) => return Verdict::Fails(rv),
+            Action::Garble => verdict = Verdict::Garbled,
             Action::Hang => hang(module, rule.slot),
             Action::Crash(how) => crash(how),
         }
     }
-    None
+    verdict
 }
 
 /// Until the rule is gone.

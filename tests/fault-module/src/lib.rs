@@ -23,6 +23,7 @@
 //! FUNCTIONS  C_Encrypt | C_Encrypt,C_Decrypt | *
 //! ACTION     delay MILLISECONDS      then go on to the next rule, or the real module
 //!            fail CKR_NAME | NUMBER  the session's operation ends in C_Encrypt, C_Decrypt, C_Digest and C_Sign
+//!            garble                  go on, and flip a bit of what comes of it; C_Encrypt, C_Decrypt, C_Digest and C_Sign
 //!            hang                    until the rule is gone, then go on
 //!            crash abort | segfault | exit
 //! WHEN       next N                  only the next N calls since the rule was made

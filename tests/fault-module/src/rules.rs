@@ -47,6 +47,7 @@ pub struct Rule {
 pub enum Action {
     Delay(Duration),
     Fail(CK_RV),
+    Garble,
     Hang,
     Crash(Crash),
 }
@@ -166,6 +167,7 @@ impl Rule {
                 (Action::Delay(Duration::try_from_secs_f64(milliseconds / 1000.0).ok()?), when)
             }
             ["fail", value, when @ ..] => (Action::Fail(code(value)?), when),
+            ["garble", when @ ..] => (Action::Garble, when),
             ["hang", when @ ..] => (Action::Hang, when),
             ["crash", "abort", when @ ..] => (Action::Crash(Crash::Abort), when),
             ["crash", "segfault", when @ ..] => (Action::Crash(Crash::Segfault), when),
@@ -220,6 +222,7 @@ mod tests {
 C_Login fail 0x80000001 every 2
 C_OpenSession hang
 C_Encrypt crash segfault next 1
+C_Decrypt garble
 token removed CKR_SESSION_HANDLE_INVALID
 sessions 4
 exclusive
@@ -236,6 +239,7 @@ token-flags 0x40000
         assert_eq!(rules.rules[1], fail);
         assert_eq!(rules.rules[2].when, When::Every(2));
         assert!(rules.hangs(4) && !rules.hangs(5));
+        assert_eq!(rules.rules[5].action, Action::Garble);
         assert_eq!(rules.removed, Some(0xb3));
         assert_eq!((rules.sessions, rules.token_flags), (Some(4), 0x40000));
         assert!(rules.exclusive);

@@ -8,7 +8,6 @@ use crate::module::TAG_LEN;
 use crate::request::{Iv, Operation};
 use std::sync::Arc;
 use std::time::Instant;
-use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// What a key is.
@@ -33,6 +32,8 @@ pub struct Encrypted {
     pub tag: Vec<u8>,
     /// 5 bytes, see docs/pkcs11.md.
     pub metadata: Vec<u8>,
+    /// SHA-256 over IV, ciphertext and tag, taken before they were decrypted again; `None` where they weren't.
+    pub verified: Option<[u8; 32]>,
     /// The HSM that served, by its name.
     pub hsm: Arc<str>,
 }
@@ -85,20 +86,27 @@ impl Fleet {
         ids
     }
 
-    /// Encrypts with the newest version. `frame` makes the additional authenticated data of the ciphertextMetadata.
+    /// Encrypts with the newest version. `frame` makes the additional authenticated data of the ciphertextMetadata. With `verify`
+    /// the HSM decrypts the result again, and it is compared; the key must be allowed to decrypt.
     pub async fn encrypt(
         &self,
         key_id: &str,
         plaintext: &[u8],
         frame: impl FnOnce(&[u8]) -> Vec<u8>,
+        verify: bool,
         deadline: Instant,
     ) -> Result<Encrypted, Error> {
         let catalog = self.inner.catalog();
-        let version = self.inner.key(&catalog, key_id)?.to_encrypt()?;
+        let key = self.inner.key(&catalog, key_id)?;
+        let version = key.to_encrypt()?;
+        if verify && !key.to_decrypt().is_ok_and(|_| version.decrypt) {
+            return Err(Error::Usage);
+        }
         let metadata = metadata_of(version.number).to_vec();
         let aad = Arc::from(frame(&metadata));
         let data = Arc::new(Zeroizing::new(plaintext.to_vec()));
-        let (answer, index) = self.inner.run(Operation::Encrypt, version, None, aad, data, deadline).await?;
+        let operation = if verify { Operation::EncryptVerified } else { Operation::Encrypt };
+        let (answer, index) = self.inner.run(operation, version, None, aad, data, deadline).await?;
         let mut ciphertext = answer.data.to_vec();
         let tag = ciphertext.split_off(plaintext.len().min(ciphertext.len()));
         if tag.len() != TAG_LEN {
@@ -109,6 +117,7 @@ impl Fleet {
             iv: answer.iv.bytes().to_vec(),
             tag,
             metadata,
+            verified: answer.verified,
             hsm: self.inner.name(index),
         })
     }
@@ -148,35 +157,6 @@ impl Fleet {
                 Err(Error::InvalidCiphertext)
             }
             result => result,
-        }
-    }
-
-    /// Decrypts what [`Fleet::encrypt`] made and compares it with the plaintext. The key must be allowed to decrypt.
-    pub async fn verify(
-        &self,
-        key_id: &str,
-        made: Sealed<'_>,
-        framed_aad: &[u8],
-        plaintext: &[u8],
-        deadline: Instant,
-    ) -> Result<(), Error> {
-        let catalog = self.inner.catalog();
-        let key = self.inner.key(&catalog, key_id)?.to_decrypt()?;
-        let version = version_in(made.metadata)
-            .and_then(|number| key.version(number))
-            .ok_or(Error::InvalidCiphertext)?;
-        if !version.decrypt {
-            return Err(Error::Usage);
-        }
-        let failed = || {
-            Error::Failed(
-                "an encryption doesn't decrypt to its plaintext; the HSM or memory is faulty".into(),
-            )
-        };
-        match self.inner.decrypt(version, made, Arc::from(framed_aad), deadline).await {
-            Ok(decrypted) if bool::from(decrypted.plaintext.as_slice().ct_eq(plaintext)) => Ok(()),
-            Ok(_) | Err(Error::InvalidCiphertext) => Err(failed()),
-            Err(error) => Err(error),
         }
     }
 }

@@ -109,6 +109,59 @@ fn an_altered_ciphertext_is_told_from_a_fault_after_a_repair_too() {
 }
 
 #[test]
+fn an_encryption_that_does_not_decrypt_is_not_given_out_where_it_is_verified() {
+    for isolation in BOTH {
+        let Some(rig) = undisturbed("verified", isolation) else { return };
+        let verified = || {
+            let frame = |metadata: &[u8]| frame(AAD, metadata);
+            wait(rig.fleet.encrypt("demo", TEXT, frame, true, Instant::now() + PATIENCE))
+        };
+        assert!(eventually(verified).verified.is_some());
+        for function in ["C_Encrypt", "C_Decrypt"] {
+            let rule = rig.faults().garble(function, When::Next(1));
+            match verified() {
+                Err(Error::Failed(why)) => assert!(why.contains("doesn't decrypt"), "{why}"),
+                other => panic!("{function}: {other:?}"),
+            }
+            assert_eq!(rig.faults().hits(rule), 1, "{function}");
+            rig.faults().lift(rule);
+            eventually(verified);
+        }
+        // Unverified, nobody sees it.
+        let rule = rig.faults().garble("C_Encrypt", When::Next(1));
+        let made = eventually(|| rig.encrypt());
+        rig.faults().lift(rule);
+        assert!(matches!(rig.decrypt(&made), Err(Error::InvalidCiphertext)));
+        // Each of the two operations is repaired by itself.
+        for function in ["C_Encrypt", "C_Decrypt", "C_EncryptInit", "C_DecryptInit"] {
+            for code in ["CKR_SESSION_HANDLE_INVALID", "CKR_KEY_HANDLE_INVALID", "CKR_USER_NOT_LOGGED_IN"] {
+                let rule = rig.faults().fail(function, code, When::Next(1));
+                assert!(eventually(verified).verified.is_some());
+                assert!(rig.faults().hits(rule) >= 1, "{function} {code}");
+                rig.faults().lift(rule);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_encryption_that_one_hsm_spoils_is_made_by_another() {
+    for isolation in BOTH {
+        let Some(rig) = Rig::new(&["spoils", "sound"], isolation) else { return };
+        rig.until_active();
+        let _ = rig.parts[0].faults.garble("C_Encrypt", When::Always);
+        for _ in 0..10 {
+            let frame = |metadata: &[u8]| frame(AAD, metadata);
+            let made = wait(rig.fleet.encrypt("demo", TEXT, frame, true, Instant::now() + PATIENCE)).unwrap();
+            assert_eq!(&*made.hsm, "sound");
+        }
+        // The checks see it, too.
+        rig.fleet.check_now();
+        assert!(rig.until(|rig| rig.status() != Status::Active), "{:?}", rig.fleet.health());
+    }
+}
+
+#[test]
 fn requests_that_come_late_take_no_hsm_out() {
     let Some(rig) = undisturbed("late", Isolation::Process) else { return };
     let _ = rig.faults().delay("C_Encrypt", Duration::from_millis(40));
@@ -117,6 +170,7 @@ fn requests_that_come_late_take_no_hsm_out() {
             "demo",
             TEXT,
             |metadata| frame(AAD, metadata),
+            false,
             Instant::now() + Duration::from_millis(15),
         );
         assert!(matches!(wait(late), Err(Error::Timeout)));
@@ -406,7 +460,8 @@ fn work_whose_caller_has_gone_is_not_done() {
         let deadline = Instant::now() + PATIENCE;
         std::thread::scope(|scope| {
             let first = scope.spawn(|| {
-                wait(rig.fleet.encrypt("demo", TEXT, |metadata| frame(AAD, metadata), deadline)).is_ok()
+                wait(rig.fleet.encrypt("demo", TEXT, |metadata| frame(AAD, metadata), false, deadline))
+                    .is_ok()
             });
             while rig.faults().inside(Function::C_EncryptInit) == 0 {
                 std::thread::yield_now();
@@ -414,7 +469,8 @@ fn work_whose_caller_has_gone_is_not_done() {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             runtime.block_on(async {
                 for _ in 0..5 {
-                    let waits = rig.fleet.encrypt("demo", TEXT, |metadata| frame(AAD, metadata), deadline);
+                    let waits =
+                        rig.fleet.encrypt("demo", TEXT, |metadata| frame(AAD, metadata), false, deadline);
                     assert!(tokio::time::timeout(Duration::from_millis(5), waits).await.is_err());
                 }
             });

@@ -114,7 +114,8 @@ fn an_hsm_that_hangs_is_not_waited_for_longer_than_an_attempt() {
         let hung = || rig.parts[1].faults.hits(rule);
         while hung() == 0 {
             let made =
-                wait(rig.fleet.encrypt("demo", TEXT, |metadata| frame(AAD, metadata), deadline)).unwrap();
+                wait(rig.fleet.encrypt("demo", TEXT, |metadata| frame(AAD, metadata), false, deadline))
+                    .unwrap();
             assert_eq!(&*made.hsm, "good");
         }
         assert!(began.elapsed() < PATIENCE / 2);

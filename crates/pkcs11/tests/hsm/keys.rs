@@ -161,7 +161,14 @@ fn of_the_sample_proxy(token: &Token, aad: Option<&[u8]>, metadata: &[u8]) -> En
     let params = GcmParams::new(&mut iv, &framed, 128.into()).unwrap();
     let mut ciphertext = session.encrypt(&Mechanism::AesGcm(params), key, TEXT).unwrap();
     let tag = ciphertext.split_off(TEXT.len());
-    Encrypted { ciphertext, iv: iv.to_vec(), tag, metadata: metadata.to_vec(), hsm: "sample".into() }
+    Encrypted {
+        ciphertext,
+        iv: iv.to_vec(),
+        tag,
+        metadata: metadata.to_vec(),
+        verified: None,
+        hsm: "sample".into(),
+    }
 }
 
 #[test]

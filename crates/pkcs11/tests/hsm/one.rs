@@ -3,6 +3,7 @@
 use crate::rig::{AAD, BOTH, Part, Rig, TEXT, eventually, frame};
 use holdfast_pkcs11::{Encrypted, Error, KeyDescription, Status, wait};
 use holdfast_test_tokens::{Function, Token};
+use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
 
 fn soon() -> Instant {
@@ -20,15 +21,20 @@ fn what_is_encrypted_decrypts_and_what_is_altered_does_not() {
         let described = KeyDescription { encrypt: true, decrypt: true, enabled: true };
         assert_eq!(fleet.describe("demo").unwrap(), described);
         assert_eq!(fleet.key_ids(), ["demo"]);
-        let made = wait(fleet.encrypt("demo", TEXT, |metadata| frame(AAD, metadata), soon())).unwrap();
+        let made = wait(fleet.encrypt("demo", TEXT, |metadata| frame(AAD, metadata), false, soon())).unwrap();
         assert_eq!((made.ciphertext.len(), made.iv.len(), made.tag.len()), (TEXT.len(), 12, 16));
         assert_eq!(made.metadata, [2, 0, 0, 0, 1]);
         assert_eq!(&*made.hsm, "one");
         let framed = frame(AAD, &made.metadata);
         let opened = wait(fleet.decrypt("demo", made.sealed(), AAD, &framed, soon())).unwrap();
         assert_eq!(opened.plaintext.as_slice(), TEXT);
-        wait(fleet.verify("demo", made.sealed(), &framed, TEXT, soon())).unwrap();
-        assert!(wait(fleet.verify("demo", made.sealed(), &framed, b"other", soon())).is_err());
+        assert_eq!(made.verified, None);
+        let verified =
+            wait(fleet.encrypt("demo", TEXT, |metadata| frame(AAD, metadata), true, soon())).unwrap();
+        let parts = [verified.iv.as_slice(), &verified.ciphertext, &verified.tag].concat();
+        assert_eq!(verified.verified, Some(Sha256::digest(parts).into()));
+        let opened = wait(fleet.decrypt("demo", verified.sealed(), AAD, &framed, soon())).unwrap();
+        assert_eq!(opened.plaintext.as_slice(), TEXT);
 
         let refused = |made: &Encrypted, framed: &[u8]| {
             let result = wait(fleet.decrypt("demo", made.sealed(), AAD, framed, soon()));
@@ -49,7 +55,7 @@ fn what_is_encrypted_decrypts_and_what_is_altered_does_not() {
         }
         // None of that counts against the HSM.
         assert!(fleet.can_serve());
-        let unknown = wait(fleet.encrypt("other", b"", |metadata| frame(b"", metadata), soon()));
+        let unknown = wait(fleet.encrypt("other", b"", |metadata| frame(b"", metadata), false, soon()));
         assert!(matches!(unknown, Err(Error::KeyNotFound)), "{unknown:?}");
         // The test key isn't for requests.
         assert!(matches!(fleet.describe("holdfast-health"), Err(Error::KeyNotFound)));
@@ -63,7 +69,7 @@ fn inputs_of_any_length_go_there_and_back() {
         for len in [0, 1, 4300, 65_000] {
             let (text, aad) = (vec![7; len], vec![8; len]);
             let framed = |metadata: &[u8]| frame(&aad, metadata);
-            let made = wait(rig.fleet.encrypt("demo", &text, framed, soon())).unwrap();
+            let made = wait(rig.fleet.encrypt("demo", &text, framed, false, soon())).unwrap();
             let opened =
                 wait(rig.fleet.decrypt("demo", made.sealed(), &aad, &framed(&made.metadata), soon()))
                     .unwrap();

@@ -146,7 +146,7 @@ pub fn frame(aad: &[u8], metadata: &[u8]) -> Vec<u8> {
 }
 
 pub fn encrypt(fleet: &Fleet, key: &str) -> Result<Encrypted, Error> {
-    wait(fleet.encrypt(key, TEXT, |metadata| frame(AAD, metadata), Instant::now() + BUDGET))
+    wait(fleet.encrypt(key, TEXT, |metadata| frame(AAD, metadata), false, Instant::now() + BUDGET))
 }
 
 pub fn decrypt(fleet: &Fleet, key: &str, made: &Encrypted) -> Result<Vec<u8>, Error> {

@@ -100,7 +100,7 @@ impl HsmKey for HsmSeal {
     fn wrap(&self, root: &Secret) -> Result<Vec<u8>, HsmKeyError> {
         let fleet = self.connect()?;
         let deadline = Instant::now() + CALL_TIME;
-        let made = wait(fleet.encrypt(ID, root.expose(), |_| AAD.to_vec(), deadline));
+        let made = wait(fleet.encrypt(ID, root.expose(), |_| AAD.to_vec(), false, deadline));
         let made = made.map_err(|error| self.failed(error))?;
         let mut out = vec![FORM];
         for part in [self.key.as_bytes(), &made.metadata, &made.iv] {
