@@ -205,11 +205,11 @@ fn source(path: &Path) -> Result<policy::Source, String> {
 /// Changes of policy go into the audit log, as long as it is there.
 fn records_of(exchange: &Arc<Exchange>) -> life::Record {
     let exchange = Arc::downgrade(exchange);
-    Box::new(move |change| {
+    Box::new(move |told| {
         let exchange = exchange.upgrade();
         Box::pin(async move {
             match exchange {
-                Some(exchange) => exchange.audit.write(&policy_change(&change)).await,
+                Some(exchange) => exchange.audit.write(&policy_change(&told)).await,
                 None => Err(AuditError::Closed),
             }
         })

@@ -1,5 +1,6 @@
 //! Activations while requests go on.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use holdfast_tests::{Client, Host, Operation, Reply, encrypt_body, request_id, wait_for};
@@ -134,6 +135,33 @@ fn several_key_stores_change_together_or_one_alone() {
     assert_eq!(done["activated"]["changes"].as_array().unwrap().len(), 2);
     assert_eq!(standing(&host, "second")["activation"], 1);
     assert_eq!(standing(&host, "demo")["activation"], 2);
+}
+
+#[test]
+fn a_change_that_cannot_be_written_is_not_made_and_the_audit_log_says_so() {
+    let host = setup().key_store("second", "/second").start();
+    let one = cedar(host.scratch(), "one", &permits("one"), "");
+    stage(&host, &one);
+    let folder = host.home().join("policies");
+    let mode = |mode| std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o755);
+    let complaint = refused(&host, &["activate", &one.digest, "--all"]);
+    mode(0o700);
+    assert!(complaint.contains("mode 0700"), "{complaint}");
+    assert_eq!(decided(&host)["rules"], json!(["permit-all"]));
+    let of_type = |name: &str| {
+        let records = host.audit_records().into_iter().filter(|record| record["type"] == name);
+        records.collect::<Vec<_>>()
+    };
+    let (told, taken_back) = (of_type("policy-change"), of_type("policy-change-not-made"));
+    assert_eq!((told.len(), taken_back.len()), (2, 2));
+    for (told, taken_back) in told.iter().zip(&taken_back) {
+        for field in ["keyStore", "activation", "artefact", "cause", "by"] {
+            assert_eq!(told[field], taken_back[field], "{field}");
+        }
+        assert!(taken_back["reason"].as_str().unwrap().contains("mode 0700"), "{taken_back}");
+    }
+    assert_eq!(activate(&host, &one), 1);
 }
 
 #[test]

@@ -1,14 +1,18 @@
-//! The record of another policy coming into force.
+//! The records of changes of policy.
 
 use super::record::{Line, rfc3339};
-use crate::policy::life::Change;
+use crate::policy::life::Told;
 use crate::policy::registry::Cause;
 use std::time::SystemTime;
 
-/// One line, with its line feed. Written before the policy decides.
-pub fn policy_change(change: &Change) -> String {
+/// One line, with its line feed. That a change comes is written before the policy decides.
+pub fn policy_change(told: &Told) -> String {
+    let (name, change, reason) = match told {
+        Told::Coming(change) => ("policy-change", change, None),
+        Told::NotMade { change, reason } => ("policy-change-not-made", change, Some(reason.as_str())),
+    };
     let mut line = Line::start();
-    line.text("type", "policy-change");
+    line.text("type", name);
     line.text("time", &rfc3339(SystemTime::now()));
     line.text("keyStore", &change.key_store);
     line.raw("activation", &change.activation.to_string());
@@ -21,5 +25,6 @@ pub fn policy_change(change: &Change) -> String {
     };
     line.text("cause", cause);
     line.text("by", &change.by);
+    line.optional("reason", reason);
     line.finish()
 }

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::audit::AuditError;
+
 use super::probation::Probation;
 use super::registry::{Cause, Registry, RegistryError, State};
 use super::{
-    Active, ArtefactError, AutomaticRollback, ComponentPolicy, Failed, LoadError, Loader, Origin, PolicySlot,
-    SignatureError, Source, TrustedKeys,
+    Active, ArtefactError, AutomaticRollback, ComponentPolicy, Failed, Limits, LoadError, Loader, Origin,
+    PolicySlot, SignatureError, Source, TrustedKeys,
 };
 
 mod automatic;
@@ -133,10 +135,24 @@ pub struct Change {
     pub by: String,
 }
 
-/// Writes a change into the audit log.
-pub type Record = Box<dyn Fn(Change) -> Recording + Send + Sync>;
+/// What the audit log is told of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It is about to be made.
+    Coming(Change),
+    /// It was told of, and wasn't made.
+    NotMade {
+        /// Which.
+        change: Change,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Writes into the audit log what becomes of changes.
+pub type Record = Box<dyn Fn(Told) -> Recording + Send + Sync>;
 /// The future of a [`Record`].
-pub type Recording = std::pin::Pin<Box<dyn Future<Output = Result<(), crate::audit::AuditError>> + Send>>;
+pub type Recording = std::pin::Pin<Box<dyn Future<Output = Result<(), AuditError>> + Send>>;
 
 /// The policies of a host.
 pub struct Lifecycle {
@@ -218,17 +234,9 @@ impl Lifecycle {
                 by: by.to_owned(),
             })
             .collect();
-        for change in &changes {
-            match self.write_record(change).await {
-                // A policy that fails must not stay because the log can't be written either.
-                Err(error) if failed.is_some() => {
-                    tracing::error!(%error, "the automatic rollback isn't in the audit log");
-                }
-                result => result?,
-            }
-        }
+        self.announce(&changes, failed.is_some()).await?;
         let time = now();
-        tokio::task::block_in_place(|| {
+        let written = tokio::task::block_in_place(|| {
             registry.change(|state| {
                 if let Some(failed) = failed {
                     mark_failed(state, failed);
@@ -238,7 +246,11 @@ impl Lifecycle {
                     state.activate(key_store, artefact.as_deref(), time, by, cause.clone());
                 }
             })
-        })?;
+        });
+        if let Err(error) = written {
+            self.take_back(&changes, &error).await;
+            return Err(error.into());
+        }
         for ((name, artefact, policy), change) in loaded.into_iter().zip(&changes) {
             self.swap(&name, artefact, policy, change.activation);
             tracing::warn!(
@@ -251,6 +263,38 @@ impl Lifecycle {
             );
         }
         Ok(Activated { changes, milliseconds: begun.elapsed().as_secs_f64() * 1000.0 })
+    }
+
+    /// Tells the audit log of all changes, or of none. One that must be made is made without, too: a policy that fails must
+    /// not stay because the log can't be written either.
+    async fn announce(&self, changes: &[Change], must: bool) -> Result<(), LifeError> {
+        for (at, change) in changes.iter().enumerate() {
+            match self.tell(Told::Coming(change.clone())).await {
+                Ok(()) => {}
+                Err(error) if must => {
+                    tracing::error!(%error, "the automatic rollback isn't in the audit log");
+                }
+                Err(error) => {
+                    self.take_back(changes.get(..at).unwrap_or_default(), &error).await;
+                    return Err(LifeError::Audit(error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the audit log that changes weren't made that it was told of.
+    async fn take_back(&self, changes: &[Change], why: &(dyn std::error::Error + Sync)) {
+        for change in changes {
+            let told = Told::NotMade { change: change.clone(), reason: why.to_string() };
+            if let Err(error) = self.tell(told).await {
+                let Change { key_store, activation, .. } = change;
+                tracing::error!(
+                    key_store, activation, %error,
+                    "the audit log has a change of policy that wasn't made, and can't be told so"
+                );
+            }
+        }
     }
 
     fn swap(&self, name: &str, artefact: Option<String>, policy: Option<Arc<ComponentPolicy>>, number: u64) {
@@ -385,7 +429,8 @@ impl Lifecycle {
         // Reading, hashing and mapping compiled code takes a tenth of a second of a thread's time.
         let loading = tokio::task::spawn_blocking(move || {
             handle.block_on(async {
-                let policy = loader.load(&component, &document, cache_bytes).await?;
+                let limits = Limits { cache: cache_bytes, ..Limits::default() };
+                let policy = loader.load(&component, &document, limits).await?;
                 policy.warm_up().await;
                 Ok::<_, LoadError>(policy)
             })
@@ -393,10 +438,10 @@ impl Lifecycle {
         Ok(Some(Arc::new(loading.await.map_err(|_| LifeError::Task)??)))
     }
 
-    async fn write_record(&self, change: &Change) -> Result<(), LifeError> {
+    async fn tell(&self, told: Told) -> Result<(), AuditError> {
         let record = self.record.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match record {
-            Some(record) => record(change.clone()).await.map_err(LifeError::Audit),
+            Some(record) => record(told).await,
             None => Ok(()),
         }
     }
