@@ -1,42 +1,64 @@
-//! Loads policies with the host's caches of compiled code and snapshots.
+//! Loads policies with caches of compiled code and snapshots.
+
+use std::io;
+
+use wasmtime::Engine;
+use wasmtime::component::Component;
 
 use super::{ComponentPolicy, Limits, Load, LoadError, Sandbox, Source};
 use crate::sandbox::{CompiledCache, Ticker};
 
-/// What every policy of a host is loaded with.
+/// What policies are loaded with.
 #[derive(Clone)]
 pub struct Loader {
-    cache: CompiledCache,
+    cache: Option<CompiledCache>,
     ticker: Ticker,
 }
 
 impl Loader {
     /// Keeps what it compiles in `cache`.
     pub fn new(cache: CompiledCache, ticker: Ticker) -> Loader {
-        Loader { cache, ticker }
+        Loader { cache: Some(cache), ticker }
     }
 
-    /// Loads a component with its document; `cache_bytes` are for its decisions.
+    /// Outside of a host: with a ticker of its own, and without a cache it keeps nothing.
+    pub fn alone(cache: Option<CompiledCache>) -> io::Result<Loader> {
+        Ok(Loader { cache, ticker: Ticker::start()? })
+    }
+
+    /// Loads a component with its document.
     pub async fn load(
         &self,
         component: &[u8],
         document: &[Source],
-        cache_bytes: usize,
+        limits: Limits,
     ) -> Result<ComponentPolicy, LoadError> {
-        let compile = |engine: &wasmtime::Engine, bytes: &[u8]| {
-            self.cache.load(engine, "the policy component", bytes).map_err(wasmtime::Error::from)
+        self.prepare(component, document, limits, ComponentPolicy::load).await
+    }
+
+    /// Gives `act` all that is needed to load a component with its document.
+    pub async fn prepare<T>(
+        &self,
+        component: &[u8],
+        document: &[Source],
+        limits: Limits,
+        act: impl AsyncFnOnce(Load<'_>) -> T,
+    ) -> T {
+        let compile = |engine: &Engine, bytes: &[u8]| match &self.cache {
+            Some(cache) => cache.load(engine, "the policy component", bytes).map_err(wasmtime::Error::from),
+            None => Component::from_binary(engine, bytes),
         };
-        let watch = |engine: &wasmtime::Engine| {
+        let watch = |engine: &Engine| {
             self.ticker.add(engine);
             self.ticker.awake();
         };
-        let load = Load {
+        act(Load {
             component,
             document,
-            limits: Limits { cache: cache_bytes, ..Limits::default() },
-            snapshots: Some(self.cache.folder()),
+            limits,
+            snapshots: self.cache.as_ref().map(CompiledCache::folder),
             sandbox: Sandbox { compile: &compile, watch: &watch },
-        };
-        ComponentPolicy::load(load).await
+        })
+        .await
     }
 }

@@ -2,13 +2,10 @@
 
 use std::path::Path;
 
-use wasmtime::component::Component;
-
 use super::{Checks, files};
 use crate::commands::output::with_sources;
 use crate::config::Policy;
-use crate::policy::{ComponentPolicy, Limits, Load, LoadError, Policy as _, PolicyIdentity, Sandbox, Source};
-use crate::sandbox::Ticker;
+use crate::policy::{Limits, Loader, Policy as _, PolicyIdentity, Source};
 
 pub fn check(checks: &mut Checks<'_>) {
     for (index, store) in checks.config.key_stores.iter().enumerate() {
@@ -52,20 +49,8 @@ fn load(
     document: &[Source],
 ) -> Result<PolicyIdentity, Box<dyn std::error::Error + Send + Sync>> {
     let component = std::fs::read(component)?;
-    let ticker = Ticker::start()?;
-    let watch = |engine: &wasmtime::Engine| {
-        ticker.add(engine);
-        ticker.awake();
-    };
-    let compile = |engine: &wasmtime::Engine, bytes: &[u8]| Component::from_binary(engine, bytes);
-    let load = Load {
-        component: &component,
-        document,
-        limits: Limits::default(),
-        snapshots: None,
-        sandbox: Sandbox { compile: &compile, watch: &watch },
-    };
+    let loader = Loader::alone(None)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let loaded: Result<ComponentPolicy, LoadError> = runtime.block_on(ComponentPolicy::load(load));
-    Ok(loaded?.identity().clone())
+    let loaded = runtime.block_on(loader.load(&component, document, Limits::default()))?;
+    Ok(loaded.identity().clone())
 }

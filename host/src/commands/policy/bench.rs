@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use holdfast_gate::query::Query;
 use serde::Serialize;
-use wasmtime::Engine;
-use wasmtime::component::Component;
 
 use super::opened::{Opened, Place, block_on};
 use crate::commands::{CommandError, Output};
 use crate::policy::{
-    ComponentPolicy, Limits, Load, Question, Sandbox, cached_time, costs, fresh_times, read_cases, warm_time,
+    Artefact, ComponentPolicy, Limits, Load, Loader, Question, cached_time, costs, fresh_times, read_cases,
+    warm_time,
 };
-use crate::sandbox::Ticker;
 
 /// Bytes of cached decisions.
 const CACHE: usize = 1024 * 1024;
@@ -89,20 +87,10 @@ async fn measure(arguments: &Arguments, opened: &Opened, queries: &[Query]) -> R
         false => None,
     };
     let warm = warm_time(&policy, queries, u32::try_from(count).unwrap_or(u32::MAX).min(1000)).await?;
-    let ticker = Ticker::start()?;
-    let watch = |engine: &Engine| {
-        ticker.add(engine);
-        ticker.awake();
-    };
-    let compile = |engine: &Engine, bytes: &[u8]| Component::from_binary(engine, bytes);
-    let load = Load {
-        component: &opened.artefact.component,
-        document: &opened.artefact.document,
-        limits: Limits { loading_time: Duration::from_secs(60), ..Limits::default() },
-        snapshots: None,
-        sandbox: Sandbox { compile: &compile, watch: &watch },
-    };
-    let costs = costs(&load, queries).await?;
+    let Artefact { component, document, .. } = &opened.artefact;
+    let limits = Limits { loading_time: Duration::from_secs(60), ..Limits::default() };
+    let counted = async |load: Load<'_>| costs(&load, queries).await;
+    let costs = Loader::alone(None)?.prepare(component, document, limits, counted).await?;
     let instructions = || costs.iter().map(|cost| cost.instructions);
     Ok(Report {
         policy: opened.digest.clone(),

@@ -4,16 +4,13 @@ use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use wasmtime::Engine;
-use wasmtime::component::Component;
-
 use crate::commands::CommandError;
 use crate::commands::init::components::beside_executable;
 use crate::policy::{
-    Artefact, ArtefactError, ComponentPolicy, Limits, Load, LoadError, Project, ProjectError, Sandbox,
+    Artefact, ArtefactError, ComponentPolicy, Limits, LoadError, Loader, Project, ProjectError,
     artefact_digest,
 };
-use crate::sandbox::{CompiledCache, Ticker};
+use crate::sandbox::CompiledCache;
 
 /// Where a policy is.
 #[derive(clap::Args, Clone, Debug)]
@@ -71,24 +68,9 @@ impl Opened {
 
     /// Loads it as the host does, with a decision cache of so many bytes.
     pub async fn load(&self, path: &Path, cache: usize) -> Result<ComponentPolicy, CommandError> {
-        let ticker = Ticker::start()?;
-        let folder = compiled();
-        let compile = |engine: &Engine, bytes: &[u8]| match &folder {
-            Some(folder) => folder.load(engine, "the policy component", bytes).map_err(wasmtime::Error::from),
-            None => Component::from_binary(engine, bytes),
-        };
-        let watch = |engine: &Engine| {
-            ticker.add(engine);
-            ticker.awake();
-        };
-        let load = Load {
-            component: &self.artefact.component,
-            document: &self.artefact.document,
-            limits: Limits { cache, ..Limits::default() },
-            snapshots: folder.as_ref().map(CompiledCache::folder),
-            sandbox: Sandbox { compile: &compile, watch: &watch },
-        };
-        let loaded = ComponentPolicy::load(load).await;
+        let limits = Limits { cache, ..Limits::default() };
+        let loader = Loader::alone(compiled())?;
+        let loaded = loader.load(&self.artefact.component, &self.artefact.document, limits).await;
         Ok(loaded.map_err(|source| OpenError::Load { path: path.to_owned(), source })?)
     }
 }

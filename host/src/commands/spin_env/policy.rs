@@ -3,13 +3,12 @@
 use std::path::Path;
 
 use holdfast_gate::strict::write_text;
-use wasmtime::component::Component;
 
 use crate::commands::CommandError;
 use crate::commands::policy::opened::Opened;
 use crate::config;
-use crate::policy::{Artefact, Limits, Load, Sandbox, Source};
-use crate::sandbox::{CompiledCache, Ticker, digest};
+use crate::policy::{Artefact, Limits, Loader, Source};
+use crate::sandbox::{CompiledCache, digest};
 
 #[derive(Debug, thiserror::Error)]
 enum PolicyError {
@@ -63,22 +62,11 @@ impl Chosen {
 pub fn for_spin(chosen: Chosen, cache: &Path) -> Result<(Vec<u8>, String), CommandError> {
     let Chosen { component, document } = chosen;
     // Another user's folder is no reason to fail.
-    let cache = CompiledCache::open(cache).ok();
-    let ticker = Ticker::start()?;
-    let watch = |engine: &wasmtime::Engine| {
-        ticker.add(engine);
-        ticker.awake();
-    };
-    let compile = |engine: &wasmtime::Engine, bytes: &[u8]| Component::from_binary(engine, bytes);
-    let load = Load {
-        component: &component,
-        document: &document,
-        limits: Limits::default(),
-        snapshots: cache.as_ref().map(CompiledCache::folder),
-        sandbox: Sandbox { compile: &compile, watch: &watch },
-    };
+    let loader = Loader::alone(CompiledCache::open(cache).ok())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    match runtime.block_on(load.configured())? {
+    let configured =
+        loader.prepare(&component, &document, Limits::default(), async |load| load.configured().await);
+    match runtime.block_on(configured)? {
         Some(configured) => Ok((configured, String::new())),
         None => {
             let document = by_name(&document)?;

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::{LifeError, milliseconds};
 use crate::policy::{
-    Artefact, ComponentPolicy, LoadError, Loader, Policy, artefact_digest, read_cases, run_cases,
+    Artefact, ComponentPolicy, Limits, LoadError, Loader, Policy, artefact_digest, read_cases, run_cases,
 };
-use crate::sandbox::{CompiledCache, Ticker};
+use crate::sandbox::CompiledCache;
 use serde::{Deserialize, Serialize};
 
 /// For the whole check, on a machine that is busy with requests, which go first.
@@ -181,13 +181,14 @@ pub fn run_checker(cache: &Path) -> Result<(), CheckerError> {
 
 async fn judge(bytes: &[u8], cache: &Path) -> Result<Verdict, CheckerError> {
     let cache = CompiledCache::open(cache).map_err(|error| CheckerError::Given(error.to_string()))?;
-    let ticker = Ticker::start().map_err(CheckerError::Process)?;
+    let loader = Loader::alone(Some(cache)).map_err(CheckerError::Process)?;
     let artefact = match Artefact::read(bytes) {
         Ok(artefact) => artefact,
         Err(error) => return Ok(Verdict::Bad(error.to_string())),
     };
     let begun = Instant::now();
-    let loaded = Loader::new(cache, ticker).load(&artefact.component, &artefact.document, 0).await;
+    let limits = Limits { cache: 0, ..Limits::default() };
+    let loaded = loader.load(&artefact.component, &artefact.document, limits).await;
     let policy = match loaded {
         Ok(policy) => policy,
         Err(LoadError::Folder(path, error)) => {

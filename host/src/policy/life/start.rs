@@ -12,7 +12,7 @@ use super::{Configured, Lifecycle, Place, Settings, now};
 use crate::policy::probation::Probation;
 use crate::policy::registry::{Registry, State};
 use crate::policy::unusable::unusable;
-use crate::policy::{Active, AutomaticRollback, ComponentPolicy, Failed, Loader, Origin, PolicySlot};
+use crate::policy::{Active, AutomaticRollback, ComponentPolicy, Failed, Limits, Loader, Origin, PolicySlot};
 
 impl Lifecycle {
     /// Loads what is in force for each key store. What can't be loaded refuses; nothing here fails.
@@ -98,7 +98,8 @@ async fn first(registry: &Registry, configured: &Configured, loader: &Loader) ->
     };
     let loaded = match source {
         Ok((component, document)) => {
-            let loaded = loader.load(&component, &document, configured.cache_bytes).await;
+            let limits = Limits { cache: configured.cache_bytes, ..Limits::default() };
+            let loaded = loader.load(&component, &document, limits).await;
             loaded.map_err(|error| error.to_string())
         }
         Err(why) => Err(why),
