@@ -78,13 +78,17 @@ impl Hsm {
         watch: Weak<Watch>,
         ivs: Arc<Ivs>,
     ) -> Arc<Hsm> {
-        let transport = match settings.isolation {
-            Isolation::Threads { .. } => Transport::Threads(threads::Threads::default()),
-            Isolation::Process => Transport::Process(process::Process::new(worker)),
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let (transport, quick) = match settings.isolation {
+            Isolation::Threads { .. } => {
+                (Transport::Threads(threads::Threads::default()), (cores / 2).max(1))
+            }
+            // One more, so that a session that is done finds its next call waiting.
+            Isolation::Process => (Transport::Process(process::Process::new(worker)), cores + 1),
         };
         Arc::new(Hsm {
             name: Arc::from(settings.name.as_str()),
-            lane: Lane::new(settings.queue),
+            lane: Lane::new(settings.queue, quick),
             transport,
             pin_folder,
             serving: AtomicBool::new(false),

@@ -2,24 +2,29 @@
 
 use crate::call::Call;
 use crate::fault::Fault;
+use crate::request::Operation;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-/// Calls that take less than this gain nothing from more threads than there are cores.
+/// Calls that take less than this gain nothing from more threads than there are cores, and lose by them: they wait for each
+/// other's locks.
 const QUICK_MICROS: u32 = 100;
+/// What a call counts for at most: a single one that was held up says nothing.
+const MOST_MICROS: u32 = 4 * QUICK_MICROS;
 /// Then a call that waits longer than this gets a further thread all the same: the others may be stuck.
 const STALLED: Duration = Duration::from_millis(2);
 
 pub(crate) struct Lane {
     state: Mutex<State>,
     capacity: usize,
-    cores: usize,
+    /// How many quick calls are inside at a time.
+    quick: usize,
     /// Waiting and inside, for the choice among HSMs.
     load: AtomicUsize,
-    /// What a call takes in microseconds, a moving average.
+    /// What a call takes in microseconds where few are inside, a moving average.
     service: AtomicU32,
 }
 
@@ -41,6 +46,8 @@ struct Place {
     /// Another when a hung call is written off; its thread then no longer has the place.
     generation: u64,
     inside: Option<(Arc<Call>, Instant)>,
+    /// Whether few others were inside when this began: more tell of their locks and not of the HSM.
+    few: bool,
     thread: Option<Thread>,
 }
 
@@ -65,13 +72,14 @@ pub(crate) struct Found {
 }
 
 impl Lane {
-    pub(crate) fn new(capacity: usize) -> Lane {
+    /// For at most `capacity` that wait, and `quick` that are inside while calls are quick.
+    pub(crate) fn new(capacity: usize, quick: usize) -> Lane {
         Lane {
             state: Mutex::default(),
             capacity,
-            cores: std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1)),
+            quick,
             load: AtomicUsize::new(0),
-            service: AtomicU32::new(1000),
+            service: AtomicU32::new(0),
         }
     }
 
@@ -135,9 +143,9 @@ impl Lane {
         }
     }
 
-    /// How many threads a quick HSM gets awake; all where calls take long.
+    /// How many calls may be inside; all places where calls take long.
     fn eager(&self) -> usize {
-        if self.service.load(Ordering::Relaxed) < QUICK_MICROS { self.cores } else { usize::MAX }
+        if self.service.load(Ordering::Relaxed) < QUICK_MICROS { self.quick } else { usize::MAX }
     }
 
     /// Enqueues a call; a check goes first and is never too many. Gives a thread to unpark.
@@ -198,13 +206,18 @@ impl Lane {
             Some(held) if held.generation == generation => held,
             _ => return Next::Leave,
         };
-        if let Some((_, since)) = held.inside.take() {
-            self.served(now.duration_since(since));
+        if let Some((call, since)) = held.inside.take()
+            && held.few
+        {
+            self.served(&call, now.duration_since(since));
         }
         let next = if state.open { Lane::take(&mut state, now) } else { None };
         let next = match next {
             Some(call) => {
-                state.places[place].inside = Some((Arc::clone(&call), now));
+                let few = state.places.len() - state.idle.len() <= self.quick;
+                let held = &mut state.places[place];
+                held.inside = Some((Arc::clone(&call), now));
+                held.few = few;
                 Next::Run(call)
             }
             None => {
@@ -235,23 +248,31 @@ impl Lane {
         if !state.open || state.idle.is_empty() {
             return None;
         }
+        let inside = state.places.len() - state.idle.len();
+        let stalled = |(_, since): &(Arc<Call>, Instant)| now.duration_since(*since) > STALLED;
+        if inside >= self.eager() && !state.waiting.front().is_some_and(stalled) {
+            return None;
+        }
         let call = Lane::take(&mut state, now);
         let assigned = call.and_then(|call| {
             let place = state.idle.pop()?;
-            state.places[place].inside = Some((Arc::clone(&call), now));
-            Some((place, state.places[place].generation, call))
+            let held = &mut state.places[place];
+            held.inside = Some((Arc::clone(&call), now));
+            held.few = inside < self.quick;
+            Some((place, held.generation, call))
         });
         self.publish(&state);
         assigned
     }
 
-    /// Frees the place of an assigned call and gives the call.
-    pub(crate) fn release(&self, place: usize, generation: u64) -> Option<Arc<Call>> {
-        let now = Instant::now();
+    /// Frees the place of an assigned call, which took so long where it was done, and gives the call.
+    pub(crate) fn release(&self, place: usize, generation: u64, took: Duration) -> Option<Arc<Call>> {
         let mut state = self.state();
         let held = state.places.get_mut(place).filter(|held| held.generation == generation)?;
-        let (call, since) = held.inside.take()?;
-        self.served(now.duration_since(since));
+        let (call, _) = held.inside.take()?;
+        if held.few {
+            self.served(&call, took);
+        }
         state.idle.push(place);
         self.publish(&state);
         Some(call)
@@ -268,8 +289,9 @@ impl Lane {
         self.publish(&state);
     }
 
-    fn served(&self, time: Duration) {
-        let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX).min(1_000_000);
+    fn served(&self, call: &Call, time: Duration) {
+        let time = if call.work.operation == Operation::EncryptVerified { time / 2 } else { time };
+        let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX).min(MOST_MICROS);
         let before = self.service.load(Ordering::Relaxed);
         self.service.store(before - before / 8 + micros / 8, Ordering::Relaxed);
     }
@@ -354,5 +376,92 @@ impl Lane {
     /// All workers' threads, to end them.
     pub(crate) fn threads(&self) -> Vec<Thread> {
         self.state().places.iter().filter_map(|place| place.thread.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::{Iv, Work};
+    use zeroize::Zeroizing;
+
+    const QUICK: usize = 3;
+    const TOOK: Duration = Duration::from_micros(20);
+
+    fn lane() -> Lane {
+        let lane = Lane::new(100, QUICK);
+        lane.open(16);
+        lane
+    }
+
+    fn push(lane: &Lane, operation: Operation) {
+        let work = Work {
+            operation,
+            label: "k".into(),
+            iv: Iv::zero(12),
+            aad: [].into(),
+            data: Arc::new(Zeroizing::new(Vec::new())),
+        };
+        lane.push(Call::new(work, Instant::now() + Duration::from_secs(60)), false).unwrap();
+    }
+
+    /// What can be begun now.
+    fn begin(lane: &Lane) -> Vec<(usize, u64)> {
+        std::iter::from_fn(|| lane.assign()).map(|(place, generation, _)| (place, generation)).collect()
+    }
+
+    #[test]
+    fn few_quick_calls_are_inside_and_one_that_ends_makes_room() {
+        let lane = lane();
+        (0..10).for_each(|_| push(&lane, Operation::Encrypt));
+        let inside = begin(&lane);
+        assert_eq!(inside.len(), QUICK);
+        let (place, generation) = inside[0];
+        assert!(lane.release(place, generation, TOOK).is_some());
+        assert_eq!(begin(&lane).len(), 1);
+    }
+
+    #[test]
+    fn calls_that_wait_for_long_are_begun_all_the_same() {
+        let lane = lane();
+        (0..10).for_each(|_| push(&lane, Operation::Encrypt));
+        assert_eq!(begin(&lane).len(), QUICK);
+        std::thread::sleep(2 * STALLED);
+        assert_eq!(begin(&lane).len(), 10 - QUICK);
+    }
+
+    #[test]
+    fn slow_calls_get_all_places() {
+        let (slow, verified) = (lane(), lane());
+        for _ in 0..10 {
+            for (lane, operation) in [(&slow, Operation::Encrypt), (&verified, Operation::EncryptVerified)] {
+                push(lane, operation);
+                for (place, generation) in begin(lane) {
+                    // Two operations in this time are quick ones.
+                    lane.release(place, generation, Duration::from_micros(150));
+                }
+            }
+        }
+        for lane in [&slow, &verified] {
+            (0..20).for_each(|_| push(lane, Operation::Encrypt));
+        }
+        assert_eq!((begin(&slow).len(), begin(&verified).len()), (16, QUICK));
+    }
+
+    #[test]
+    fn a_call_that_is_held_up_once_and_calls_that_hold_each_other_up_make_no_slow_hsm() {
+        let lane = lane();
+        (0..3).for_each(|_| push(&lane, Operation::Encrypt));
+        let inside = begin(&lane);
+        for ((place, generation), took) in inside.iter().zip([TOOK, Duration::from_secs(1), TOOK]) {
+            lane.release(*place, *generation, took);
+        }
+        (0..16).for_each(|_| push(&lane, Operation::Encrypt));
+        assert_eq!(begin(&lane).len(), QUICK);
+        std::thread::sleep(2 * STALLED);
+        for (place, generation) in begin(&lane) {
+            lane.release(place, generation, Duration::from_millis(1));
+        }
+        assert!(lane.service.load(Ordering::Relaxed) < QUICK_MICROS);
     }
 }

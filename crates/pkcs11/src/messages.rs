@@ -161,11 +161,16 @@ pub(crate) fn decode_work(message: &[u8]) -> Result<(Id, Work), Malformed> {
     Ok((id, Work { operation, label: Arc::from(label), iv, aad, data }))
 }
 
-/// Writes the end of an operation over `out`.
-pub(crate) fn encode_end(out: &mut Vec<u8>, (place, generation): Id, result: &Result<Answer, Fault>) {
+/// Writes the end of an operation over `out`, and how many microseconds it took.
+pub(crate) fn encode_end(
+    out: &mut Vec<u8>,
+    (place, generation): Id,
+    took: u32,
+    result: &Result<Answer, Fault>,
+) {
     let mut writer = Writer(std::mem::take(out));
     writer.0.clear();
-    writer.u32(place).u64(generation);
+    writer.u32(place).u64(generation).u32(took);
     match result {
         Ok(answer) => {
             // As in `encode_work`.
@@ -178,9 +183,10 @@ pub(crate) fn encode_end(out: &mut Vec<u8>, (place, generation): Id, result: &Re
     *out = writer.0;
 }
 
-pub(crate) fn decode_end(message: &[u8]) -> Result<(Id, Result<Answer, Fault>), Malformed> {
+pub(crate) fn decode_end(message: &[u8]) -> Result<(Id, u32, Result<Answer, Fault>), Malformed> {
     let mut reader = Reader(message);
     let id = (reader.u32()?, reader.u64()?);
+    let took = reader.u32()?;
     let result = match reader.u8()? {
         0 => Err(read_fault(&mut reader)?),
         _ => {
@@ -194,7 +200,7 @@ pub(crate) fn decode_end(message: &[u8]) -> Result<(Id, Result<Answer, Fault>), 
         }
     };
     reader.end()?;
-    Ok((id, result))
+    Ok((id, took, result))
 }
 
 fn write_fault(out: &mut Writer, fault: &Fault) {
@@ -292,14 +298,14 @@ mod tests {
             Fault::Unverified,
         ];
         for fault in ends {
-            encode_end(&mut message, (1, 2), &Err(fault.clone()));
-            let (id, result) = decode_end(&message).unwrap();
-            assert_eq!((id, result.err()), ((1, 2), Some(fault)));
+            encode_end(&mut message, (1, 2), 3, &Err(fault.clone()));
+            let (id, took, result) = decode_end(&message).unwrap();
+            assert_eq!((id, took, result.err()), ((1, 2), 3, Some(fault)));
         }
         for verified in [None, Some([6; 32])] {
             let answer = Answer { iv: work.iv, data: Zeroizing::new(vec![5; 40]), verified };
-            encode_end(&mut message, (1, 2), &Ok(answer));
-            let read = decode_end(&message).unwrap().1.unwrap();
+            encode_end(&mut message, (1, 2), 3, &Ok(answer));
+            let read = decode_end(&message).unwrap().2.unwrap();
             assert_eq!((read.data.as_slice(), read.verified), ([5; 40].as_slice(), verified));
         }
     }

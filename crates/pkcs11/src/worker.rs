@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use std::process::exit;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use zeroize::{Zeroize, Zeroizing};
 
 /// After this a session that the token didn't allow is tried for again.
@@ -90,10 +90,12 @@ fn serve(socket: &Packets, token: Arc<Token>, number: usize) -> ! {
         };
         let Ok((id, work)) = decode_work(message) else { exit(1) };
         message.zeroize();
+        let begun = Instant::now();
         let result = executor.run(&work);
-        encode_end(&mut out, id, &result);
+        let took = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
+        encode_end(&mut out, id, took, &result);
         if out.len() > LONGEST {
-            encode_end(&mut out, id, &Err(Fault::Form("more than a message holds".into())));
+            encode_end(&mut out, id, took, &Err(Fault::Form("more than a message holds".into())));
         }
         if socket.send(&out, true).is_err() {
             exit(0);

@@ -143,7 +143,7 @@ impl Process {
             match sent {
                 Ok(()) => {}
                 Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
-                    hsm.lane.release(place, generation);
+                    hsm.lane.release(place, generation, Duration::ZERO);
                     call.finish(Err(Fault::TooLong));
                 }
                 Err(_) => {
@@ -195,9 +195,9 @@ fn read(hsm: &Arc<Hsm>, link: &Arc<Link>) {
     let mut buffer = Zeroizing::new(vec![0; LONGEST]);
     while let Ok(message) = link.socket.receive(&mut buffer) {
         // An empty message is the end; one that can't be read is not from our worker.
-        let Ok(((place, generation), result)) = decode_end(message) else { break };
+        let Ok(((place, generation), took, result)) = decode_end(message) else { break };
         message.zeroize();
-        if let Some(call) = hsm.lane.release(place as usize, generation) {
+        if let Some(call) = hsm.lane.release(place as usize, generation, Duration::from_micros(took.into())) {
             call.finish(result);
         }
         process.pump(hsm);
