@@ -3,7 +3,7 @@
 use crate::call::{Call, Pending};
 use crate::fault::Fault;
 use crate::ivs::Ivs;
-use crate::lane::Lane;
+use crate::lane::{Lane, quick_in_a_process};
 use crate::module::{KeyAttributes, TokenInfo};
 use crate::quirks::IvSource;
 use crate::request::{Answer, Operation};
@@ -83,8 +83,7 @@ impl Hsm {
             Isolation::Threads { .. } => {
                 (Transport::Threads(threads::Threads::default()), (cores / 2).max(1))
             }
-            // One more, so that a session that is done finds its next call waiting.
-            Isolation::Process => (Transport::Process(process::Process::new(worker)), cores + 1),
+            Isolation::Process => (Transport::Process(process::Process::new(worker)), quick_in_a_process()),
         };
         Arc::new(Hsm {
             name: Arc::from(settings.name.as_str()),

@@ -17,6 +17,21 @@ const MOST_MICROS: u32 = 4 * QUICK_MICROS;
 /// Then a call that waits longer than this gets a further thread all the same: the others may be stuck.
 const STALLED: Duration = Duration::from_millis(2);
 
+/// How many quick calls are inside a worker process at a time: one more than there are cores, so that a session that is done
+/// finds its next call waiting.
+pub(crate) fn quick_in_a_process() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from) + 1
+}
+
+/// A call that has a place.
+pub(crate) struct Assigned {
+    pub(crate) place: usize,
+    pub(crate) generation: u64,
+    /// Whether few are inside, as calls are quick.
+    pub(crate) few: bool,
+    pub(crate) call: Arc<Call>,
+}
+
 pub(crate) struct Lane {
     state: Mutex<State>,
     capacity: usize,
@@ -242,7 +257,7 @@ impl Lane {
     }
 
     /// Assigns a waiting call to an idle place without a thread: it is sent to a worker process then.
-    pub(crate) fn assign(&self) -> Option<(usize, u64, Arc<Call>)> {
+    pub(crate) fn assign(&self) -> Option<Assigned> {
         let now = Instant::now();
         let mut state = self.state();
         if !state.open || state.idle.is_empty() {
@@ -250,7 +265,8 @@ impl Lane {
         }
         let inside = state.places.len() - state.idle.len();
         let stalled = |(_, since): &(Arc<Call>, Instant)| now.duration_since(*since) > STALLED;
-        if inside >= self.eager() && !state.waiting.front().is_some_and(stalled) {
+        let eager = self.eager();
+        if inside >= eager && !state.waiting.front().is_some_and(stalled) {
             return None;
         }
         let call = Lane::take(&mut state, now);
@@ -259,7 +275,12 @@ impl Lane {
             let held = &mut state.places[place];
             held.inside = Some((Arc::clone(&call), now));
             held.few = inside < self.quick;
-            Some((place, held.generation, call))
+            Some(Assigned {
+                place,
+                generation: held.generation,
+                few: inside < eager && eager < usize::MAX,
+                call,
+            })
         });
         self.publish(&state);
         assigned
@@ -407,7 +428,7 @@ mod tests {
 
     /// What can be begun now.
     fn begin(lane: &Lane) -> Vec<(usize, u64)> {
-        std::iter::from_fn(|| lane.assign()).map(|(place, generation, _)| (place, generation)).collect()
+        std::iter::from_fn(|| lane.assign()).map(|assigned| (assigned.place, assigned.generation)).collect()
     }
 
     #[test]

@@ -138,27 +138,28 @@ pub(crate) fn decode_started(message: &[u8]) -> Result<Result<TokenInfo, Fault>,
     })
 }
 
-/// Writes an operation over `out`.
-pub(crate) fn encode_work(out: &mut Vec<u8>, (place, generation): Id, work: &Work) {
+/// Writes an operation over `out`, and whether few are under way.
+pub(crate) fn encode_work(out: &mut Vec<u8>, (place, generation): Id, few: bool, work: &Work) {
     let mut writer = Writer(std::mem::take(out));
     writer.0.clear();
     // All room at once: growing would leave the text in freed memory.
     writer.0.reserve(64 + work.label.len() + work.aad.len() + work.data.len());
-    writer.u32(place).u64(generation).u8(index(&OPERATIONS, &work.operation));
+    writer.u32(place).u64(generation).u8(few.into()).u8(index(&OPERATIONS, &work.operation));
     writer.bytes(work.iv.bytes()).bytes(work.label.as_bytes()).bytes(&work.aad).bytes(&work.data);
     *out = writer.0;
 }
 
-pub(crate) fn decode_work(message: &[u8]) -> Result<(Id, Work), Malformed> {
+pub(crate) fn decode_work(message: &[u8]) -> Result<(Id, bool, Work), Malformed> {
     let mut reader = Reader(message);
     let id = (reader.u32()?, reader.u64()?);
+    let few = reader.u8()? != 0;
     let operation = item(&OPERATIONS, reader.u8()?)?;
     let iv = Iv::from_slice(reader.bytes()?).ok_or(Malformed)?;
     let label = std::str::from_utf8(reader.bytes()?).map_err(|_| Malformed)?;
     let aad = Arc::from(reader.bytes()?);
     let data = Arc::new(Zeroizing::new(reader.bytes()?.to_vec()));
     reader.end()?;
-    Ok((id, Work { operation, label: Arc::from(label), iv, aad, data }))
+    Ok((id, few, Work { operation, label: Arc::from(label), iv, aad, data }))
 }
 
 /// Writes the end of an operation over `out`, and how many microseconds it took.
@@ -279,9 +280,10 @@ mod tests {
             data: Arc::new(Zeroizing::new(vec![1, 2, 3])),
         };
         let mut message = Vec::new();
-        encode_work(&mut message, (7, 8), &work);
-        let (id, read) = decode_work(&message).unwrap();
-        assert_eq!((id, read.operation, &*read.label, read.iv), ((7, 8), work.operation, "k#2", work.iv));
+        encode_work(&mut message, (7, 8), true, &work);
+        let (id, few, read) = decode_work(&message).unwrap();
+        assert_eq!((id, few), ((7, 8), true));
+        assert_eq!((read.operation, &*read.label, read.iv), (work.operation, "k#2", work.iv));
         assert_eq!((&*read.aad, read.data.as_slice()), (&*work.aad, work.data.as_slice()));
         for len in 0..message.len() {
             assert!(decode_work(&message[..len]).is_err());

@@ -1,7 +1,10 @@
 //! A worker process: it has a module, and does what the host sends until the host is gone.
 
+use receivers::Receivers;
+
 use crate::executor::Executor;
 use crate::fault::Fault;
+use crate::lane::quick_in_a_process;
 use crate::messages::{Start, decode_work, encode_end, encode_started};
 use crate::packet::{LONGEST, Packets};
 use crate::token::Token;
@@ -12,6 +15,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 use zeroize::{Zeroize, Zeroizing};
+
+mod receivers;
 
 /// After this a session that the token didn't allow is tried for again.
 const REST: Duration = Duration::from_secs(2);
@@ -66,16 +71,20 @@ pub fn run() -> Result<(), WorkerError> {
     let sessions = usize::try_from(sessions).unwrap_or(1).min(allowed).max(1);
     socket.send(&encode_started(&Ok(info)), true)?;
     let token = Arc::new(token);
-    for number in 1..sessions {
-        let (socket, token) = (Arc::clone(&socket), Arc::clone(&token));
-        let name = format!("session {number}");
-        thread::Builder::new().name(name).spawn(move || serve(&socket, token, number))?;
+    let receivers = Arc::new(Receivers::new(quick_in_a_process()));
+    if sessions > quick_in_a_process() {
+        receivers.watch()?;
     }
-    serve(&socket, token, 0)
+    for number in 1..sessions {
+        let (socket, token, receivers) = (Arc::clone(&socket), Arc::clone(&token), Arc::clone(&receivers));
+        let name = format!("session {number}");
+        thread::Builder::new().name(name).spawn(move || serve(&socket, token, &receivers, number))?;
+    }
+    serve(&socket, token, &receivers, 0)
 }
 
 /// Does what comes, one operation at a time. Ends the process when the host is gone.
-fn serve(socket: &Packets, token: Arc<Token>, number: usize) -> ! {
+fn serve(socket: &Packets, token: Arc<Token>, receivers: &Receivers, number: usize) -> ! {
     let mut executor = Executor::new(token);
     let mut buffer = Zeroizing::new(vec![0; LONGEST]);
     let mut out = Zeroizing::new(Vec::with_capacity(4096));
@@ -83,15 +92,19 @@ fn serve(socket: &Packets, token: Arc<Token>, number: usize) -> ! {
     while number > 0 && !executor.open() {
         thread::sleep(REST);
     }
+    receivers.join(number);
     loop {
-        let message = match socket.receive(&mut buffer) {
+        receivers.turn(number);
+        let message = match receivers.receive(|| socket.receive(&mut buffer)) {
             Ok([]) | Err(_) => exit(0),
             Ok(message) => message,
         };
-        let Ok((id, work)) = decode_work(message) else { exit(1) };
+        let Ok((id, few, work)) = decode_work(message) else { exit(1) };
         message.zeroize();
+        receivers.few_are_enough(few);
         let begun = Instant::now();
         let result = executor.run(&work);
+        receivers.end();
         let took = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
         encode_end(&mut out, id, took, &result);
         if out.len() > LONGEST {

@@ -2,6 +2,7 @@
 
 use super::{CONNECT_TIME, Connected, Hsm};
 use crate::fault::Fault;
+use crate::lane::Assigned;
 use crate::messages::{Start, decode_end, decode_started, encode_work};
 use crate::packet::{LONGEST, Packets};
 use crate::settings::WorkerCommand;
@@ -127,10 +128,10 @@ impl Process {
     /// Sends what waits, as long as sessions are free.
     pub(super) fn pump(&self, hsm: &Hsm) {
         let Some(link) = self.link() else { return };
-        while let Some((place, generation, call)) = hsm.lane.assign() {
+        while let Some(Assigned { place, generation, few, call }) = hsm.lane.assign() {
             let sent = OUT.with_borrow_mut(|out| {
                 // Places are at most 1024.
-                encode_work(out, (place as u32, generation), &call.work);
+                encode_work(out, (place as u32, generation), few, &call.work);
                 let sent = if out.len() > LONGEST {
                     Err(io::Error::from_raw_os_error(libc::EMSGSIZE))
                 } else {
