@@ -163,6 +163,13 @@ impl Lane {
         if self.service.load(Ordering::Relaxed) < QUICK_MICROS { self.quick } else { usize::MAX }
     }
 
+    /// Whether a further call may be inside besides those that are, of which `own` are the asker's.
+    fn has_room(&self, state: &State, now: Instant, own: usize) -> bool {
+        let stalled = |(_, since): &(Arc<Call>, Instant)| now.duration_since(*since) > STALLED;
+        let others = (state.places.len() - state.idle.len()).saturating_sub(own);
+        others < self.eager() || state.waiting.front().is_some_and(stalled)
+    }
+
     /// Enqueues a call; a check goes first and is never too many. Gives a thread to unpark.
     pub(crate) fn push(&self, call: Arc<Call>, is_check: bool) -> Result<Option<Thread>, Fault> {
         let mut state = self.state();
@@ -226,7 +233,9 @@ impl Lane {
         {
             self.served(&call, now.duration_since(since));
         }
-        let next = if state.open { Lane::take(&mut state, now) } else { None };
+        // One that was woken for a call that waited for long makes way again.
+        let is_wanted = self.has_room(&state, now, 1);
+        let next = if state.open && is_wanted { Lane::take(&mut state, now) } else { None };
         let next = match next {
             Some(call) => {
                 let few = state.places.len() - state.idle.len() <= self.quick;
@@ -251,6 +260,8 @@ impl Lane {
         let mut state = self.state();
         if let Some(held) = state.places.get_mut(place).filter(|held| held.generation == generation) {
             held.inside = None;
+            // It rests: all others come first.
+            state.idle.insert(0, place);
         }
         state.waiting.push_front((call, Instant::now()));
         self.publish(&state);
@@ -263,12 +274,10 @@ impl Lane {
         if !state.open || state.idle.is_empty() {
             return None;
         }
-        let inside = state.places.len() - state.idle.len();
-        let stalled = |(_, since): &(Arc<Call>, Instant)| now.duration_since(*since) > STALLED;
-        let eager = self.eager();
-        if inside >= eager && !state.waiting.front().is_some_and(stalled) {
+        if !self.has_room(&state, now, 0) {
             return None;
         }
+        let (inside, eager) = (state.places.len() - state.idle.len(), self.eager());
         let call = Lane::take(&mut state, now);
         let assigned = call.and_then(|call| {
             let place = state.idle.pop()?;
@@ -440,6 +449,25 @@ mod tests {
         let (place, generation) = inside[0];
         assert!(lane.release(place, generation, TOOK).is_some());
         assert_eq!(begin(&lane).len(), 1);
+    }
+
+    #[test]
+    fn a_thread_that_was_woken_for_a_call_that_waited_makes_way_again() {
+        let lane = Lane::new(100, 1);
+        lane.open(3);
+        (0..2).for_each(|place| lane.attach(place, lane.generation(place)));
+        let next = |place| lane.next(place, lane.generation(place));
+        assert!([next(0), next(1)].iter().all(|next| matches!(next, Next::Park)));
+        // The first call wakes one of the two, and the third, which waits for long, the other.
+        (0..3).for_each(|_| push(&lane, Operation::Encrypt));
+        assert!(matches!(next(1), Next::Run(_)));
+        std::thread::sleep(2 * STALLED);
+        assert_eq!(lane.watch(Duration::from_secs(60)).wake.len(), 1);
+        assert!(matches!(next(0), Next::Run(_)), "it waited for long");
+        drop(lane.state().waiting.pop_front());
+        push(&lane, Operation::Encrypt);
+        assert!(matches!(next(0), Next::Park), "the other is there");
+        assert!(matches!(next(1), Next::Run(_)));
     }
 
     #[test]
