@@ -15,7 +15,7 @@ use holdfast_tests::{Host, Operation, Reply, Setup, encrypt_body};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-/// Encrypts, and panics before the answer: in the verifying decryption of a CDIV.
+/// Encrypts, or panics where the encryption is to be verified.
 struct Panics(Arc<dyn KeyBackend>);
 
 impl KeyBackend for Panics {

@@ -147,3 +147,18 @@ fn the_rules_in_the_documentation_are_those_that_are_tested() {
         assert!(rules.contains(rule.trim()), "not in rules.cedar:\n{rule}");
     }
 }
+
+#[test]
+fn a_policy_that_loops_ends_a_command_with_an_error() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("loops")).unwrap();
+    std::fs::copy(holdfast_tests::hostile("policy"), folder.path("loops/policy.wasm")).unwrap();
+    folder.write("loops/hostile.txt", "reads-key-id");
+    folder.write(
+        "loops/policy.toml",
+        "name = \"loops\"\nversion = \"1\"\ncomponent = \"policy.wasm\"\ndocument = [\"hostile.txt\"]\n",
+    );
+    let run = |key: &str| folder.policy(&format!("run loops --operation Encrypt --key {key}"));
+    run("honest").done();
+    run("hostile-loop").fails(1, "50 ms");
+}

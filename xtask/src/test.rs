@@ -1,6 +1,5 @@
 //! The task `test`: everything that has to hold.
 
-mod lint;
 mod output;
 
 use std::io::BufRead;
@@ -41,28 +40,21 @@ pub fn task(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
         languages = build::languages::policies(workspace)?;
         Ok(())
     });
-    let lints = if filter.is_none() {
+    if filter.is_none() {
         summary
             .run("cargo fmt --check", || process::run(workspace.cargo().args(["fmt", "--all", "--check"])));
-        lint::while_building()
-    } else {
-        lint::Lints::none()
-    };
-    if filter.is_none() && lints.is_none() {
         let clippy = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
         summary.run("cargo clippy", || process::run(workspace.cargo().args(clippy)));
     }
     // All targets of all packages: the features are then those that the tests are built with, and nothing is built twice.
     // The tests start the program `holdfast`, which `cargo test` alone would not build for another package's tests.
-    let name = if lints.is_none() { "build" } else { "build, with clippy" };
-    let build = ["build", "--workspace", "--all-targets"];
-    summary.run(name, || process::run(lints.apply(workspace.cargo().args(build))));
+    summary.run("build", || process::run(workspace.cargo().args(["build", "--workspace", "--all-targets"])));
     let built = summary.steps.iter().all(|(name, _, error)| error.is_none() || name.starts_with("cargo"));
     if built {
         summary.run("cargo test", || {
             let mut cargo = workspace.cargo();
             cargo.args(["test", "--workspace", "--no-fail-fast"]).args(filter).args(["--", "--show-output"]);
-            tell_where(&tools, workspace, lints.apply(&mut cargo));
+            tell_where(&tools, workspace, &mut cargo);
             read_through(workspace, &mut cargo, &mut outcome)
         });
     }

@@ -141,7 +141,7 @@ impl Grant {
         })
     }
 
-    /// Encrypt: AAD framing, encryption, CDIV and its verifying decryption, on the signed inputs.
+    /// Encrypt: AAD framing, encryption, verifying decryption and CDIV, on the signed inputs.
     pub fn encrypt(self, claimed: &EncryptInputs, outside: &mut dyn Outside) -> Result<Encrypted, Refusal> {
         let Grant { store, trace, granted } = self;
         trace.step(|known| {

@@ -25,8 +25,9 @@ pub fn frame_aad(aad: &[u8], metadata: &[u8]) -> Result<Vec<u8>, Refusal> {
     Ok(framed)
 }
 
-/// The ciphertext data integrity value: SHA-256 over AAD, metadata, IV, ciphertext and tag (spec, Appendix C). Compute
-/// it before the decryption that verifies the ciphertext, or a bit that flips between the two goes unseen.
+/// The ciphertext data integrity value: SHA-256 over AAD, metadata, IV, ciphertext and tag (spec, Appendix C). It
+/// is of what was there before the decryption that verified it, or a bit that flips between the two goes unseen
+/// ([`crate::backend::Verified`] makes sure of that).
 pub fn cdiv(aad: &[u8], metadata: &[u8], iv: &[u8], ciphertext: &[u8], tag: &[u8]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in [aad, metadata, iv, ciphertext, tag] {

@@ -21,17 +21,29 @@ pub struct Sealed {
 pub struct Made {
     /// What came of it.
     pub sealed: Sealed,
-    /// [`digest`] of it, taken before the decryption that verified it; `None` where it wasn't verified.
+    /// What verifying it gave ([`Verified`]); `None` where it wasn't verified.
     pub verified: Option<[u8; 32]>,
 }
 
-/// SHA-256 over IV, ciphertext and tag: by it one knows later that what was verified is still the same.
-pub fn digest(iv: &[u8], ciphertext: &[u8], tag: &[u8]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for part in [iv, ciphertext, tag] {
-        hash.update(part);
+/// SHA-256 over the framed AAD, IV, ciphertext and tag, as they are before the decryption that verifies them, and the plaintext
+/// that it gives: by it one knows later that all of it is still the same, and what was meant.
+pub struct Verified(Sha256);
+
+impl Verified {
+    /// Before the decryption.
+    pub fn before(framed_aad: &[u8], iv: &[u8], ciphertext: &[u8], tag: &[u8]) -> Verified {
+        let mut hash = Sha256::new();
+        for part in [framed_aad, iv, ciphertext, tag] {
+            hash.update(part);
+        }
+        Verified(hash)
     }
-    hash.finalize().into()
+
+    /// After it.
+    pub fn after(mut self, plaintext: &[u8]) -> [u8; 32] {
+        self.0.update(plaintext);
+        self.0.finalize().into()
+    }
 }
 
 /// Why a backend didn't do an operation.

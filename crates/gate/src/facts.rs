@@ -183,8 +183,10 @@ impl Facts {
             return (None, "");
         }
         let (mut named, text) = (Named::from(&query.principal), query.principal_text.as_str());
-        if let Named::Arn { service: "sts", resource, role: Some(_), .. } = &mut named
+        // Of an account that isn't one, nothing is known of what its text means.
+        if let Named::Arn { service: "sts", account, resource, role: Some(_), .. } = &mut named
             && !self.has(PRINCIPAL_SESSION)
+            && is_account(account)
         {
             // `assumed-role/NAME/SESSION`; the resource is the end of the text.
             let sessionless = resource.match_indices('/').nth(1).map_or(resource.len(), |(at, _)| at);
@@ -194,6 +196,11 @@ impl Facts {
         }
         (Some(named), text)
     }
+}
+
+/// Twelve digits.
+fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -252,6 +259,8 @@ mod tests {
             ("arn:aws:iam::111122223333:user/a/path/Alice", "user/a/path/Alice -"),
             ("arn:aws:sts::111122223333:federated-user/a/b", "federated-user/a/b -"),
             ("arn:aws:sts::111122223333:assumed-role//b", "assumed-role//b -"),
+            ("arn:aws:sts::12345:assumed-role/App/s", "assumed-role/App/s App"),
+            ("arn:aws:sts::11112222333a:assumed-role/App/s", "assumed-role/App/s App"),
             ("ec2.amazonaws.com", "ec2.amazonaws.com"),
             ("AWS Internal", "AWS Internal"),
         ] {

@@ -2,8 +2,8 @@
 
 use zeroize::Zeroizing;
 
-use crate::aead::{METADATA_LIMIT, cdiv};
-use crate::backend::{Made, Sealed, digest};
+use crate::aead::{METADATA_LIMIT, cdiv, frame_aad};
+use crate::backend::{Made, Sealed, Verified};
 use crate::body::{DecryptInputs, EncryptInputs, Inputs};
 use crate::query::Operation;
 use crate::refusals::differs;
@@ -87,7 +87,7 @@ impl Describing {
 impl Encrypting {
     /// The result, with the CDIV where it is asked for. The specification (Appendix C) wants the CDIV computed before the
     /// decryption that verifies the ciphertext, so that a bit that flips in between is found. The decryption is over by now:
-    /// the digest that was taken before it says that nothing is other than it was then.
+    /// the digest that began before it says that nothing is other than it was then, and that the plaintext is the signed one.
     pub fn done(self, made: Made, trace: &mut Trace) -> Result<Encrypted, Refusal> {
         let EncryptInputs { plaintext, aad, with_cdiv } = self.inputs;
         let Made { sealed: Sealed { ciphertext, iv, tag, metadata }, verified } = made;
@@ -99,11 +99,15 @@ impl Encrypting {
             return Err(Refusal::new(ErrorName::Internal, "the key manager's result has wrong lengths"));
         }
         let cdiv = with_cdiv.then(|| cdiv(&aad, &metadata, &iv, &ciphertext, &tag));
-        if with_cdiv && verified != Some(digest(&iv, &ciphertext, &tag)) {
-            return Err(Refusal::new(
-                ErrorName::Internal,
-                "the ciphertext isn't the one that was verified; memory may be faulty",
-            ));
+        if with_cdiv {
+            let framed = frame_aad(&aad, &metadata)?;
+            let now = Verified::before(&framed, &iv, &ciphertext, &tag).after(&plaintext);
+            if verified != Some(now) {
+                return Err(Refusal::new(
+                    ErrorName::Internal,
+                    "the encryption isn't the one that was verified; memory may be faulty",
+                ));
+            }
         }
         let encrypted = Encrypted { ciphertext, iv, tag, metadata, cdiv };
         trace.outcome = Outcome::Encrypted(encrypted.clone());
@@ -140,19 +144,24 @@ mod tests {
     #[test]
     fn a_cdiv_is_given_only_for_what_was_verified_and_is_still_the_same() {
         let trace = &mut Trace::new(0);
-        let of = digest(&[2; 12], &[1; 4], &[3; 16]);
+        let framed = frame_aad(b"aad", &[4; 5]).unwrap_or_default();
+        let of = Verified::before(&framed, &[2; 12], &[1; 4], &[3; 16]).after(b"text");
         let done = encrypting(true).done(made(Some(of)), trace).ok().and_then(|encrypted| encrypted.cdiv);
         assert_eq!(done, Some(cdiv(b"aad", &[4; 5], &[2; 12], &[1; 4], &[3; 16])));
         let name = |result: Result<Encrypted, Refusal>| result.map(|_| ()).map_err(|refusal| refusal.name);
         assert_eq!(name(encrypting(true).done(made(None), trace)), Err(ErrorName::Internal));
-        for flipped in ["ciphertext", "iv", "tag"] {
-            let mut made = made(Some(of));
+        for flipped in ["ciphertext", "iv", "tag", "metadata", "aad", "plaintext"] {
+            let (mut encrypting, mut made) = (encrypting(true), made(Some(of)));
+            let Sealed { ciphertext, iv, tag, metadata } = &mut made.sealed;
             match flipped {
-                "ciphertext" => made.sealed.ciphertext[0] ^= 1,
-                "iv" => made.sealed.iv[0] ^= 1,
-                _ => made.sealed.tag[0] ^= 1,
+                "ciphertext" => ciphertext[0] ^= 1,
+                "iv" => iv[0] ^= 1,
+                "tag" => tag[0] ^= 1,
+                "metadata" => metadata[0] ^= 1,
+                "aad" => encrypting.inputs.aad[0] ^= 1,
+                _ => encrypting.inputs.plaintext[0] ^= 1,
             }
-            assert_eq!(name(encrypting(true).done(made, trace)), Err(ErrorName::Internal), "{flipped}");
+            assert_eq!(name(encrypting.done(made, trace)), Err(ErrorName::Internal), "{flipped}");
         }
         assert!(encrypting(false).done(made(None), trace).is_ok_and(|encrypted| encrypted.cdiv.is_none()));
     }

@@ -222,11 +222,16 @@ impl Key {
     }
 
     /// Decrypts what [`encrypt`](Key::encrypt) has just made, whatever the usage, and compares it with the plaintext in
-    /// constant time. The XKS specification asks for it before an answer with a CDIV.
-    pub fn verify(&self, encrypted: &Encrypted, framed_aad: &[u8], plaintext: &[u8]) -> Result<(), KeyError> {
+    /// constant time. Gives what it decrypted to. The XKS specification asks for it before an answer with a CDIV.
+    pub fn verify(
+        &self,
+        encrypted: &Encrypted,
+        framed_aad: &[u8],
+        plaintext: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         let Encrypted { ciphertext, iv, tag, metadata } = encrypted;
         match self.open(ciphertext, iv, tag, metadata, framed_aad) {
-            Ok(decrypted) if bool::from(decrypted.ct_eq(plaintext)) => Ok(()),
+            Ok(decrypted) if bool::from(decrypted.ct_eq(plaintext)) => Ok(decrypted),
             _ => Err(KeyError::Verification),
         }
     }

@@ -1,7 +1,7 @@
 //! The operations of the XKS specification with the keystore's keys, for every home of the gate.
 
 use holdfast_gate::aead::frame_aad;
-use holdfast_gate::backend::{BackendError, Made, Sealed, aes_256, digest};
+use holdfast_gate::backend::{BackendError, Made, Sealed, Verified, aes_256};
 use holdfast_gate::body::DecryptInputs;
 use holdfast_gate::reply::{HealthStatus, KeyManager, KeyMetadata};
 use zeroize::Zeroizing;
@@ -38,7 +38,7 @@ pub fn encrypt<R: Random + ?Sized>(
     verify: bool,
     random: &mut R,
 ) -> Result<Made, BackendError> {
-    if verify && !key.usage().decrypt {
+    if verify && key.status() == Status::Enabled && !key.usage().decrypt {
         return Err(BackendError::Usage);
     }
     // The frame is made inside, where the metadata is known; its length was checked with the body.
@@ -54,9 +54,9 @@ pub fn encrypt<R: Random + ?Sized>(
         return Err(error);
     }
     let verified = if verify {
-        let before = digest(&made.iv, &made.ciphertext, &made.tag);
-        key.verify(&made, &framed(aad, &made.metadata)?, plaintext).map_err(failed)?;
-        Some(before)
+        let framed = framed(aad, &made.metadata)?;
+        let digest = Verified::before(&framed, &made.iv, &made.ciphertext, &made.tag);
+        Some(digest.after(&key.verify(&made, &framed, plaintext).map_err(failed)?))
     } else {
         None
     };

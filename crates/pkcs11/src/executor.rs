@@ -49,20 +49,21 @@ impl Executor {
             data: Arc::clone(data),
         };
         let Answer { iv, data, .. } = self.attempt_or_repair(&of(Operation::Encrypt, work.iv, &work.data))?;
+        // What the gate's `Verified` has.
         let mut hash = Sha256::new();
-        hash.update(iv.bytes());
-        hash.update(data.as_slice());
-        let before = hash.finalize().into();
+        for part in [&work.aad[..], iv.bytes(), data.as_slice()] {
+            hash.update(part);
+        }
         let made = Arc::new(data);
         match self.attempt_or_repair(&of(Operation::Decrypt, iv, &made)) {
-            Ok(opened) if bool::from(opened.data.ct_eq(&work.data)) => {}
+            Ok(opened) if bool::from(opened.data.ct_eq(&work.data)) => hash.update(opened.data.as_slice()),
             Ok(_) => return Err(Fault::Unverified),
             // What was made right now can't be altered.
             Err(fault) if fault.meaning() == Meaning::Altered => return Err(Fault::Unverified),
             Err(fault) => return Err(fault),
         }
         let data = Arc::try_unwrap(made).unwrap_or_else(|made| Zeroizing::new(made.to_vec()));
-        Ok(Answer { iv, data, verified: Some(before) })
+        Ok(Answer { iv, data, verified: Some(hash.finalize().into()) })
     }
 
     fn attempt_or_repair(&mut self, work: &Work) -> Result<Answer, Fault> {

@@ -247,6 +247,8 @@ impl Inner {
         data: Arc<Zeroizing<Vec<u8>>>,
         deadline: Instant,
     ) -> Result<(Answer, usize), Error> {
+        // One that is verified is two of the HSM's.
+        let parts = if operation == Operation::EncryptVerified { 2 } else { 1 };
         let mut tried: u16 = 0;
         let mut attempts = 0;
         let mut failed = None;
@@ -257,7 +259,8 @@ impl Inner {
             if now >= deadline {
                 return Err(Error::Timeout);
             }
-            let until = if has_other { deadline.min(now + self.settings.attempt_time) } else { deadline };
+            let until =
+                if has_other { deadline.min(now + self.settings.attempt_time * parts) } else { deadline };
             let by_hsm = hsm.settings.quirks.iv != IvSource::Host;
             let iv = match iv {
                 Some(iv) => iv,
@@ -297,7 +300,7 @@ impl Inner {
                 Err(fault) => fault,
             };
             // A caller that came late says nothing about the HSM.
-            if fault != Fault::Timeout || until.saturating_duration_since(now) >= FAIR_TIME {
+            if fault != Fault::Timeout || until.saturating_duration_since(now) >= FAIR_TIME * parts {
                 hsm.record(Some(&fault));
             }
             let error = match Error::of(&hsm.settings.name, &fault) {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// other's locks.
 const QUICK_MICROS: u32 = 100;
 /// What a call counts for at most: a single one that was held up says nothing.
-const MOST_MICROS: u32 = 4 * QUICK_MICROS;
+const MOST_MICROS: u32 = 2 * QUICK_MICROS;
 /// Then a call that waits longer than this gets a further thread all the same: the others may be stuck.
 const STALLED: Duration = Duration::from_millis(2);
 
@@ -54,6 +54,15 @@ struct State {
     generation: u64,
     /// Calls that were written off and are still inside.
     hung: usize,
+    /// Places whose thread rests: it could get no session.
+    resting: usize,
+}
+
+impl State {
+    /// Places at work, or about to be.
+    fn awake(&self) -> usize {
+        self.places.len() - self.idle.len() - self.resting
+    }
 }
 
 #[derive(Default)]
@@ -63,6 +72,7 @@ struct Place {
     inside: Option<(Arc<Call>, Instant)>,
     /// Whether few others were inside when this began: more tell of their locks and not of the HSM.
     few: bool,
+    resting: bool,
     thread: Option<Thread>,
 }
 
@@ -103,7 +113,7 @@ impl Lane {
     }
 
     fn publish(&self, state: &State) {
-        self.load.store(state.waiting.len() + state.places.len() - state.idle.len(), Ordering::Relaxed);
+        self.load.store(state.waiting.len() + state.awake(), Ordering::Relaxed);
     }
 
     pub(crate) fn load(&self) -> usize {
@@ -119,6 +129,7 @@ impl Lane {
             let generation = state.generation;
             state.places = (0..places).map(|_| Place { generation, ..Place::default() }).collect();
             state.idle = (0..places).rev().collect();
+            state.resting = 0;
         }
         state.open = true;
         self.publish(&state);
@@ -166,7 +177,7 @@ impl Lane {
     /// Whether a further call may be inside besides those that are, of which `own` are the asker's.
     fn has_room(&self, state: &State, now: Instant, own: usize) -> bool {
         let stalled = |(_, since): &(Arc<Call>, Instant)| now.duration_since(*since) > STALLED;
-        let others = (state.places.len() - state.idle.len()).saturating_sub(own);
+        let others = state.awake().saturating_sub(own);
         others < self.eager() || state.waiting.front().is_some_and(stalled)
     }
 
@@ -179,7 +190,8 @@ impl Lane {
         let now = Instant::now();
         if is_check {
             state.waiting.push_front((call, now));
-        } else if state.waiting.len() < self.capacity {
+        } else if state.waiting.len() < self.capacity + state.idle.len() {
+            // What a free session could take doesn't count as waiting.
             state.waiting.push_back((call, now));
         } else {
             return Err(Fault::Busy);
@@ -191,7 +203,7 @@ impl Lane {
 
     /// Takes an idle place's thread, if no more than `limit` are awake. Places without threads stay idle.
     fn wake(&self, state: &mut State, limit: usize) -> Option<Thread> {
-        let awake = state.places.len() - state.idle.len();
+        let awake = state.awake();
         let place = *state.idle.last().filter(|_| awake < limit)?;
         let thread = state.places[place].thread.clone()?;
         state.idle.pop();
@@ -228,17 +240,20 @@ impl Lane {
             Some(held) if held.generation == generation => held,
             _ => return Next::Leave,
         };
-        if let Some((call, since)) = held.inside.take()
-            && held.few
-        {
-            self.served(&call, now.duration_since(since));
+        let few = held.few;
+        let ended = held.inside.take();
+        if std::mem::take(&mut held.resting) {
+            state.resting -= 1;
+        }
+        if let Some((call, since)) = ended {
+            self.served(&call, few, now.duration_since(since));
         }
         // One that was woken for a call that waited for long makes way again.
         let is_wanted = self.has_room(&state, now, 1);
         let next = if state.open && is_wanted { Lane::take(&mut state, now) } else { None };
         let next = match next {
             Some(call) => {
-                let few = state.places.len() - state.idle.len() <= self.quick;
+                let few = state.awake() <= self.quick;
                 let held = &mut state.places[place];
                 held.inside = Some((Arc::clone(&call), now));
                 held.few = few;
@@ -260,8 +275,9 @@ impl Lane {
         let mut state = self.state();
         if let Some(held) = state.places.get_mut(place).filter(|held| held.generation == generation) {
             held.inside = None;
-            // It rests: all others come first.
-            state.idle.insert(0, place);
+            if !std::mem::replace(&mut held.resting, true) {
+                state.resting += 1;
+            }
         }
         state.waiting.push_front((call, Instant::now()));
         self.publish(&state);
@@ -277,7 +293,7 @@ impl Lane {
         if !self.has_room(&state, now, 0) {
             return None;
         }
-        let (inside, eager) = (state.places.len() - state.idle.len(), self.eager());
+        let (inside, eager) = (state.awake(), self.eager());
         let call = Lane::take(&mut state, now);
         let assigned = call.and_then(|call| {
             let place = state.idle.pop()?;
@@ -300,9 +316,7 @@ impl Lane {
         let mut state = self.state();
         let held = state.places.get_mut(place).filter(|held| held.generation == generation)?;
         let (call, _) = held.inside.take()?;
-        if held.few {
-            self.served(&call, took);
-        }
+        self.served(&call, held.few, took);
         state.idle.push(place);
         self.publish(&state);
         Some(call)
@@ -319,9 +333,17 @@ impl Lane {
         self.publish(&state);
     }
 
-    fn served(&self, call: &Call, time: Duration) {
-        let time = if call.work.operation == Operation::EncryptVerified { time / 2 } else { time };
+    /// Learns from a call that ended. Of those that began among many only a quick one tells of the HSM.
+    fn served(&self, call: &Call, few: bool, time: Duration) {
+        let time = match call.work.operation {
+            Operation::Encrypt | Operation::Decrypt => time,
+            Operation::EncryptVerified => time / 2,
+            Operation::List => return,
+        };
         let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX).min(MOST_MICROS);
+        if !few && micros >= QUICK_MICROS {
+            return;
+        }
         let before = self.service.load(Ordering::Relaxed);
         self.service.store(before - before / 8 + micros / 8, Ordering::Relaxed);
     }
@@ -480,6 +502,40 @@ mod tests {
     }
 
     #[test]
+    fn a_place_without_a_session_rests_and_is_nobody_who_is_there() {
+        let lane = Lane::new(100, 1);
+        lane.open(2);
+        (0..2).for_each(|place| lane.attach(place, lane.generation(place)));
+        let next = |place| lane.next(place, lane.generation(place));
+        assert!([next(0), next(1)].iter().all(|next| matches!(next, Next::Park)));
+        for _ in 0..3 {
+            push(&lane, Operation::Encrypt);
+            // The last that came to rest is woken first.
+            let Next::Run(call) = next(1) else { panic!("there is a call") };
+            lane.put_back(1, lane.generation(1), call);
+            assert_eq!(lane.state().awake(), 0, "the other is idle");
+            assert_eq!(lane.watch(Duration::from_secs(60)).wake.len(), 0, "it waits for no time yet");
+            // The other one takes it.
+            std::thread::sleep(2 * STALLED);
+            assert_eq!(lane.watch(Duration::from_secs(60)).wake.len(), 1);
+            assert!(matches!(next(0), Next::Run(_)));
+            assert!(matches!(next(0), Next::Park));
+            // Its rest is over, and there is nothing to do.
+            assert!(matches!(next(1), Next::Park));
+            let state = lane.state();
+            assert_eq!((state.idle.len(), state.resting, state.awake()), (2, 0, 0));
+        }
+    }
+
+    #[test]
+    fn places_that_are_free_are_no_queue() {
+        let lane = Lane::new(1, QUICK);
+        lane.open(8);
+        (0..9).for_each(|_| push(&lane, Operation::Encrypt));
+        assert_eq!(begin(&lane).len(), QUICK);
+    }
+
+    #[test]
     fn slow_calls_get_all_places() {
         let (slow, verified) = (lane(), lane());
         for _ in 0..10 {
@@ -510,6 +566,17 @@ mod tests {
         std::thread::sleep(2 * STALLED);
         for (place, generation) in begin(&lane) {
             lane.release(place, generation, Duration::from_millis(1));
+        }
+        assert!(lane.service.load(Ordering::Relaxed) < QUICK_MICROS);
+        // And one that is known for slow shows that it isn't, however many are inside.
+        lane.service.store(MOST_MICROS, Ordering::Relaxed);
+        lane.state().waiting.clear();
+        (0..32).for_each(|_| push(&lane, Operation::Encrypt));
+        let mut inside = begin(&lane);
+        assert_eq!(inside.len(), 16 - QUICK, "and those that are still inside");
+        while let Some((place, generation)) = inside.pop() {
+            lane.release(place, generation, TOOK);
+            inside.extend(begin(&lane));
         }
         assert!(lane.service.load(Ordering::Relaxed) < QUICK_MICROS);
     }

@@ -88,6 +88,7 @@ pub struct Answer {
     pub iv: Iv,
     /// Ciphertext and tag one after the other, or the plaintext.
     pub data: Zeroizing<Vec<u8>>,
-    /// SHA-256 over the IV, ciphertext and tag, taken before they were decrypted again ([`Operation::EncryptVerified`]).
+    /// SHA-256 over AAD, IV, ciphertext and tag before they were decrypted again, and what that gave
+    /// ([`Operation::EncryptVerified`]).
     pub verified: Option<[u8; 32]>,
 }

@@ -20,6 +20,8 @@ mod receivers;
 
 /// After this a session that the token didn't allow is tried for again.
 const REST: Duration = Duration::from_secs(2);
+/// For so long the thread that reports what goes wrong leaves the others time to come before it.
+const OTHERS_FIRST: Duration = Duration::from_millis(100);
 
 /// Why a worker process ends.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +94,11 @@ fn serve(socket: &Packets, token: Arc<Token>, receivers: &Receivers, number: usi
     while number > 0 && !executor.open() {
         thread::sleep(REST);
     }
-    receivers.join(number);
+    if number == 0 && !executor.open() {
+        // Those that have a session come first.
+        thread::sleep(OTHERS_FIRST);
+    }
+    let number = receivers.join();
     loop {
         receivers.turn(number);
         let message = match receivers.receive(|| socket.receive(&mut buffer)) {

@@ -28,7 +28,7 @@ impl Grant {
         Ok(describing.done(served.value, &mut trace.known))
     }
 
-    /// Encrypt: AAD framing, encryption, CDIV and its verifying decryption, on the signed inputs.
+    /// Encrypt: AAD framing, encryption, verifying decryption and CDIV, on the signed inputs.
     pub async fn encrypt(self, claimed: &EncryptInputs, trace: &mut Trace) -> Result<Encrypted, Refusal> {
         let encrypting = self.granted.encrypt(claimed)?;
         let (backend, deadline, inputs) = (&self.store.backend, trace.deadline, &encrypting.inputs);

@@ -224,7 +224,7 @@ impl Lifecycle {
             return Ok(Activated { changes: Vec::new(), milliseconds: 0.0 });
         }
         let next = |name: &str| registry.state().active(name).map_or(0, |active| active.number) + 1;
-        let changes: Vec<Change> = loaded
+        let mut changes: Vec<Change> = loaded
             .iter()
             .map(|(name, artefact, _)| Change {
                 key_store: name.clone(),
@@ -234,22 +234,28 @@ impl Lifecycle {
                 by: by.to_owned(),
             })
             .collect();
-        self.announce(&changes, failed.is_some()).await?;
+        let told = self.announce(&changes, failed.is_some()).await?;
         let time = now();
         let written = tokio::task::block_in_place(|| {
             registry.change(|state| {
                 if let Some(failed) = failed {
                     mark_failed(state, failed);
                 }
-                for change in &changes {
-                    let Change { key_store, artefact, .. } = change;
-                    state.activate(key_store, artefact.as_deref(), time, by, cause.clone());
-                }
+                let activate = |Change { key_store, artefact, .. }: &Change| {
+                    state.activate(key_store, artefact.as_deref(), time, by, cause.clone())
+                };
+                changes.iter().map(activate).collect::<Vec<u64>>()
             })
         });
-        if let Err(error) = written {
-            self.take_back(&changes, &error).await;
-            return Err(error.into());
+        match written {
+            // As they are on the disk: another process may have changed it meanwhile.
+            Ok(numbers) => {
+                changes.iter_mut().zip(numbers).for_each(|(change, number)| change.activation = number)
+            }
+            Err(error) => {
+                self.take_back(&told, &error).await;
+                return Err(error.into());
+            }
         }
         for ((name, artefact, policy), change) in loaded.into_iter().zip(&changes) {
             self.swap(&name, artefact, policy, change.activation);
@@ -265,22 +271,25 @@ impl Lifecycle {
         Ok(Activated { changes, milliseconds: begun.elapsed().as_secs_f64() * 1000.0 })
     }
 
-    /// Tells the audit log of all changes, or of none. One that must be made is made without, too: a policy that fails must
-    /// not stay because the log can't be written either.
-    async fn announce(&self, changes: &[Change], must: bool) -> Result<(), LifeError> {
-        for (at, change) in changes.iter().enumerate() {
+    /// Tells the audit log of all changes, or of none, and gives what it was told of. A change that must be made is made
+    /// without, too: a policy that fails must not stay because the log can't be written either.
+    async fn announce(&self, changes: &[Change], must: bool) -> Result<Vec<Change>, LifeError> {
+        let mut told = Vec::new();
+        for change in changes {
             match self.tell(Told::Coming(change.clone())).await {
-                Ok(()) => {}
+                Ok(()) => told.push(change.clone()),
                 Err(error) if must => {
                     tracing::error!(%error, "the automatic rollback isn't in the audit log");
                 }
                 Err(error) => {
-                    self.take_back(changes.get(..at).unwrap_or_default(), &error).await;
+                    // This one may be there too: a write may fail after its line.
+                    told.push(change.clone());
+                    self.take_back(&told, &error).await;
                     return Err(LifeError::Audit(error));
                 }
             }
         }
-        Ok(())
+        Ok(told)
     }
 
     /// Tells the audit log that changes weren't made that it was told of.

@@ -1,6 +1,7 @@
 //! Loads policies with caches of compiled code and snapshots.
 
 use std::io;
+use std::sync::OnceLock;
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -21,9 +22,18 @@ impl Loader {
         Loader { cache: Some(cache), ticker }
     }
 
-    /// Outside of a host: with a ticker of its own, and without a cache it keeps nothing.
+    /// Outside of a host: without a cache it keeps nothing. What it loads is out of time when it should be for as long as the
+    /// process lives.
     pub fn alone(cache: Option<CompiledCache>) -> io::Result<Loader> {
-        Ok(Loader { cache, ticker: Ticker::start()? })
+        static TICKER: OnceLock<Ticker> = OnceLock::new();
+        let ticker = match TICKER.get() {
+            Some(ticker) => ticker.clone(),
+            None => {
+                let started = Ticker::start_sleepless()?;
+                TICKER.get_or_init(|| started).clone()
+            }
+        };
+        Ok(Loader { cache, ticker })
     }
 
     /// Loads a component with its document.

@@ -114,7 +114,9 @@ fn threads() -> Option<&'static Runtime> {
     };
     THREADS
         .get_or_init(|| {
-            start()
+            // tokio panics where a thread can't be started.
+            std::panic::catch_unwind(start)
+                .unwrap_or_else(|_| Err(std::io::Error::other("no more threads")))
                 .inspect_err(|error| tracing::warn!(%error, "slow decisions get no threads of their own"))
                 .ok()
         })

@@ -27,6 +27,15 @@ struct Shared {
 impl Ticker {
     /// Starts the thread.
     pub fn start() -> std::io::Result<Ticker> {
+        Ticker::start_that_sleeps_after(IDLE_TICKS)
+    }
+
+    /// Starts one that never sleeps: for commands, where nobody says that an instance starts.
+    pub fn start_sleepless() -> std::io::Result<Ticker> {
+        Ticker::start_that_sleeps_after(u32::MAX)
+    }
+
+    fn start_that_sleeps_after(idle_ticks: u32) -> std::io::Result<Ticker> {
         let shared = Arc::new(Shared {
             engines: Mutex::new(Vec::new()),
             instances: AtomicU64::new(0),
@@ -34,15 +43,15 @@ impl Ticker {
         });
         let weak = Arc::downgrade(&shared);
         let join = thread::Builder::new().name("ticker".into()).spawn(move || {
-            let (mut seen, mut idle) = (0, 0);
+            let (mut seen, mut idle) = (0, 0_u32);
             loop {
                 thread::sleep(TICK);
                 let Some(shared) = weak.upgrade() else { return };
                 shared.tick();
                 let instances = shared.instances.load(Ordering::Relaxed);
-                idle = if instances == seen { idle + 1 } else { 0 };
+                idle = if instances == seen { idle.saturating_add(1) } else { 0 };
                 seen = instances;
-                if idle >= IDLE_TICKS {
+                if idle >= idle_ticks {
                     shared.asleep.store(true, Ordering::SeqCst);
                     // An instance that came between the two loads has unparked us, or is seen here.
                     if shared.instances.load(Ordering::SeqCst) == seen {

@@ -14,7 +14,7 @@ use super::run::Bench;
 use crate::error::{Error, Result, file};
 use crate::process;
 
-pub const WHAT: &str = "1,800 requests a second while 100 activations alternate two Cedar policies, and while a Cedar policy that can't be cached is \
+pub const WHAT: &str = "1,800 requests a second while 100 activations in 5 s alternate two Cedar policies, and while a Cedar policy that can't be cached is \
      in the shadow; staging a new document";
 
 const LOAD: [&str; 8] =
@@ -29,6 +29,10 @@ struct Staged {
 const UNCACHEABLE: &str = " unless { context.decrypts.hour > 4000000000 }";
 /// Activations in each run.
 const ACTIVATIONS: u32 = 100;
+/// From one to the next, whatever the length of other runs.
+const PAUSE: Duration = Duration::from_millis(50);
+/// For how long requests flow, with them and without.
+const FLOW: [&str; 2] = ["--seconds", "5.2"];
 
 pub fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let folder = bench.config().with_file_name("");
@@ -60,12 +64,13 @@ fn changes(bench: &Bench, folder: &Path, socket: &Path) -> Result<Vec<Figure>> {
         }
         let mut stream = UnixStream::connect(socket).map_err(file("can't connect to", socket))?;
         activate(&mut stream, &policies[0].artefact)?;
-        let quiet = bench.load(&server, &LOAD)?.latency("p99_us")?;
+        let flow = [LOAD.as_slice(), &FLOW].concat();
+        let quiet = bench.load(&server, &flow)?.latency("p99_us")?;
         let begun = audit_length(bench)?;
         let seconds = bench.length.seconds;
         let (busy, activated) = std::thread::scope(|scope| {
-            let activating = scope.spawn(|| alternate(&mut stream, &policies, seconds));
-            let busy = bench.load(&server, &LOAD);
+            let activating = scope.spawn(|| alternate(&mut stream, &policies));
+            let busy = bench.load(&server, &flow);
             (busy, activating.join())
         });
         let busy = busy?;
@@ -103,11 +108,10 @@ fn changes(bench: &Bench, folder: &Path, socket: &Path) -> Result<Vec<Figure>> {
 }
 
 /// Activates one after the other; the times of the activations in ms, from the question to the answer.
-fn alternate(stream: &mut UnixStream, policies: &[Staged], seconds: f64) -> Result<Vec<f64>> {
-    let pause = Duration::from_secs_f64(seconds * 0.9 / f64::from(ACTIVATIONS));
+fn alternate(stream: &mut UnixStream, policies: &[Staged]) -> Result<Vec<f64>> {
     let (begun, mut times) = (Instant::now(), Vec::new());
     for (number, staged) in (0..ACTIVATIONS).zip(policies.iter().rev().cycle()) {
-        std::thread::sleep((pause * number).saturating_sub(begun.elapsed()));
+        std::thread::sleep((PAUSE * number).saturating_sub(begun.elapsed()));
         let asked = Instant::now();
         activate(stream, &staged.artefact)?;
         times.push(asked.elapsed().as_secs_f64() * 1000.0);

@@ -69,7 +69,10 @@ fn blank(query: &Query, reads: Facts) -> Query {
     let option = |fact, value: &Option<String>| value.clone().filter(|_| has(fact));
     let mut principal_text = text(Facts::PRINCIPAL, &query.principal_text);
     if !has(Facts::PRINCIPAL_SESSION) {
-        principal_text = principal_text.strip_suffix("/s").unwrap_or(&principal_text).to_owned();
+        // As the gate does; `arn:aws:sts::12345:...` is of no account.
+        let of_account = principal_text.starts_with("arn:aws:sts::111122223333:");
+        let cut = principal_text.strip_suffix("/s").filter(|_| of_account);
+        principal_text = cut.unwrap_or(&principal_text).to_owned();
     }
     Query {
         key_store: text(Facts::KEY_STORE, &query.key_store),
@@ -93,7 +96,7 @@ fn blank(query: &Query, reads: Facts) -> Query {
 }
 
 /// Conditions that depend on one fact or several, in every form that reaches a fact.
-const CONDITIONS: [&str; 36] = [
+const CONDITIONS: [&str; 37] = [
     r#"true"#,
     r#"principal is Role"#,
     r#"principal == Role::"111122223333/App""#,
@@ -102,6 +105,7 @@ const CONDITIONS: [&str; 36] = [
     r#"principal is Role && principal has session"#,
     r#"principal is Role && principal has session && principal.session == "s""#,
     r#"principal is Role && principal.name == "App""#,
+    r#"principal == Other::"arn:aws:sts::12345:assumed-role/App/s""#,
     r#"(if context has tlsPeer then principal else principal).arn like "*/s""#,
     r#"context has kmsKey && context.kmsKey.arn like "*:key/0123""#,
     r#"principal.arn like "arn:*""#,
@@ -172,6 +176,7 @@ fn queries() -> impl Strategy<Value = Query> {
         "arn:aws:iam::444455556666:user/Alice",
         "arn:aws:iam::111122223333:root",
         "arn:aws:s3:::bucket",
+        "arn:aws:sts::12345:assumed-role/App/s",
     ]);
     let who = (
         principal,

@@ -32,7 +32,8 @@ pub struct Encrypted {
     pub tag: Vec<u8>,
     /// 5 bytes, see docs/pkcs11.md.
     pub metadata: Vec<u8>,
-    /// SHA-256 over IV, ciphertext and tag, taken before they were decrypted again; `None` where they weren't.
+    /// SHA-256 over the framed AAD, IV, ciphertext and tag before they were decrypted again, and what that gave; `None` where
+    /// they weren't.
     pub verified: Option<[u8; 32]>,
     /// The HSM that served, by its name.
     pub hsm: Arc<str>,

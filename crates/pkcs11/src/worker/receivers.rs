@@ -15,8 +15,10 @@ const QUIET_LOOKS: u32 = 250;
 
 /// The threads that receive.
 pub(super) struct Receivers {
-    /// So many always receive: those of the lowest numbers.
+    /// So many always receive: those that came first.
     few: usize,
+    /// Threads that came.
+    came: AtomicUsize,
     /// Whether all others do too.
     all: AtomicBool,
     /// Threads that wait for a message.
@@ -33,6 +35,7 @@ impl Receivers {
     pub(super) fn new(few: usize) -> Receivers {
         Receivers {
             few,
+            came: AtomicUsize::new(0),
             all: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             ended: AtomicU64::new(0),
@@ -51,11 +54,13 @@ impl Receivers {
         Ok(())
     }
 
-    /// The thread of this number comes. It isn't asked to receive before `turn` returns.
-    pub(super) fn join(&self, number: usize) {
+    /// This thread comes, with its session. It gets its number, and receives once [`Receivers::turn`] returns.
+    pub(super) fn join(&self) -> usize {
+        let number = self.came.fetch_add(1, Ordering::Relaxed);
         if number >= self.few {
             self.others.lock().unwrap_or_else(PoisonError::into_inner).push(thread::current());
         }
+        number
     }
 
     /// Waits until this thread is one of those that receive.
@@ -129,76 +134,85 @@ mod tests {
     use super::*;
     use std::sync::mpsc::{Receiver, Sender, channel};
 
-    /// Threads that take messages, and what they got; a message is how long to stay inside.
-    fn threads(count: usize, few: usize) -> (Arc<Receivers>, Sender<Duration>, Receiver<usize>) {
-        let receivers = Arc::new(Receivers::new(few));
-        receivers.watch().unwrap();
-        let (sender, messages) = channel::<Duration>();
-        let messages = Arc::new(Mutex::new(messages));
-        let (tell, told) = channel();
-        for number in 0..count {
-            let (receivers, messages, tell) = (Arc::clone(&receivers), Arc::clone(&messages), tell.clone());
-            thread::spawn(move || {
-                receivers.join(number);
-                loop {
-                    receivers.turn(number);
-                    let Ok(inside) = receivers.receive(|| messages.lock().unwrap().recv()) else { return };
-                    tell.send(number).unwrap();
-                    thread::sleep(inside);
-                    receivers.end();
-                }
-            });
-        }
-        (receivers, sender, told)
-    }
-
+    const FEW: usize = 2;
     const PATIENCE: Duration = Duration::from_secs(20);
 
+    /// Threads that take messages, and what they got; a message is how long to stay inside.
+    struct Threads {
+        receivers: Arc<Receivers>,
+        sender: Sender<Duration>,
+        told: Receiver<usize>,
+    }
+
+    impl Threads {
+        fn start() -> Threads {
+            let receivers = Arc::new(Receivers::new(FEW));
+            let (sender, messages) = channel::<Duration>();
+            let messages = Arc::new(Mutex::new(messages));
+            let (tell, told) = channel();
+            for _ in 0..6 {
+                let (receivers, messages, tell) =
+                    (Arc::clone(&receivers), Arc::clone(&messages), tell.clone());
+                thread::spawn(move || {
+                    let number = receivers.join();
+                    loop {
+                        receivers.turn(number);
+                        let receive = || messages.lock().unwrap().recv();
+                        let Ok(inside) = receivers.receive(receive) else { return };
+                        tell.send(number).unwrap();
+                        thread::sleep(inside);
+                        receivers.end();
+                    }
+                });
+            }
+            let threads = Threads { receivers, sender, told };
+            threads.until(|receivers| receivers.waiting.load(Ordering::SeqCst) == FEW);
+            threads
+        }
+
+        fn until(&self, condition: impl Fn(&Receivers) -> bool) {
+            let end = std::time::Instant::now() + PATIENCE;
+            while !condition(&self.receivers) {
+                assert!(std::time::Instant::now() < end);
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+
+        /// Who takes messages that are sent now.
+        fn takers(&self, inside: Duration, count: usize) -> Vec<usize> {
+            (0..count).for_each(|_| self.sender.send(inside).unwrap());
+            (0..count).map(|_| self.told.recv_timeout(PATIENCE).unwrap()).collect()
+        }
+    }
+
     #[test]
-    fn only_few_receive_until_they_are_stuck() {
-        let (receivers, sender, told) = threads(6, 2);
-        for _ in 0..40 {
-            sender.send(Duration::ZERO).unwrap();
-        }
-        for _ in 0..40 {
-            assert!(told.recv_timeout(PATIENCE).unwrap() < 2);
-        }
-        // Two that stay, and one that has to wait for the sentinel.
-        for _ in 0..3 {
-            sender.send(Duration::from_secs(3600)).unwrap();
-        }
-        let numbers: Vec<_> = (0..3).map(|_| told.recv_timeout(PATIENCE).unwrap()).collect();
-        assert!(numbers[2] >= 2, "{numbers:?}");
-        assert!(receivers.all.load(Ordering::Relaxed));
+    fn only_few_receive() {
+        let threads = Threads::start();
+        assert!(threads.takers(Duration::ZERO, 40).iter().all(|number| *number < FEW));
+    }
+
+    #[test]
+    fn all_receive_when_the_few_are_stuck() {
+        let threads = Threads::start();
+        threads.receivers.watch().unwrap();
+        assert!(threads.takers(Duration::from_secs(3600), FEW + 1)[FEW] >= FEW);
     }
 
     #[test]
     fn a_sentinel_that_sleeps_is_woken() {
-        let (receivers, sender, told) = threads(3, 1);
-        let end = std::time::Instant::now() + PATIENCE;
-        while !receivers.asleep.load(Ordering::SeqCst) {
-            assert!(std::time::Instant::now() < end);
-            thread::sleep(Duration::from_millis(1));
-        }
-        for _ in 0..2 {
-            sender.send(Duration::from_secs(3600)).unwrap();
-        }
-        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), 0);
-        assert!(told.recv_timeout(PATIENCE).unwrap() > 0);
+        let threads = Threads::start();
+        threads.receivers.watch().unwrap();
+        threads.until(|receivers| receivers.asleep.load(Ordering::SeqCst));
+        assert!(threads.takers(Duration::from_secs(3600), FEW + 1)[FEW] >= FEW);
     }
 
     #[test]
     fn the_host_may_want_all_and_few_again() {
-        let (receivers, sender, told) = threads(4, 1);
-        receivers.few_are_enough(false);
-        for _ in 0..4 {
-            sender.send(Duration::from_millis(200)).unwrap();
-        }
-        let mut numbers: Vec<_> = (0..4).map(|_| told.recv_timeout(PATIENCE).unwrap()).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        assert!(numbers.len() > 1, "{numbers:?}");
-        receivers.few_are_enough(true);
-        assert!(!receivers.all.load(Ordering::Relaxed));
+        let threads = Threads::start();
+        threads.receivers.few_are_enough(false);
+        // Nobody else lets them: there is no sentinel here.
+        assert!(threads.takers(Duration::from_secs(3600), FEW + 1).iter().any(|number| *number >= FEW));
+        threads.receivers.few_are_enough(true);
+        assert!(!threads.receivers.all.load(Ordering::Relaxed));
     }
 }

@@ -31,7 +31,7 @@ fn what_is_encrypted_decrypts_and_what_is_altered_does_not() {
         assert_eq!(made.verified, None);
         let verified =
             wait(fleet.encrypt("demo", TEXT, |metadata| frame(AAD, metadata), true, soon())).unwrap();
-        let parts = [verified.iv.as_slice(), &verified.ciphertext, &verified.tag].concat();
+        let parts = [&framed, &verified.iv, &verified.ciphertext, &verified.tag, TEXT].concat();
         assert_eq!(verified.verified, Some(Sha256::digest(parts).into()));
         let opened = wait(fleet.decrypt("demo", verified.sealed(), AAD, &framed, soon())).unwrap();
         assert_eq!(opened.plaintext.as_slice(), TEXT);

@@ -56,8 +56,11 @@ pub fn lock(folder: &Path) -> Result<File, RegistryError> {
     Ok(file)
 }
 
-/// Replaces a file: a kill leaves the old or the new one.
+/// Replaces a file: a kill leaves the old or the new one, and after an error it is the old one.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), RegistryError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    // Before the rename, after which nothing may fail.
+    let folder = File::open(folder).map_err(|source| failed("open", folder, source))?;
     let new = path.with_extension("new");
     let write = || {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
@@ -66,7 +69,11 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), RegistryError> {
         fs::rename(&new, path)
     };
     write().map_err(|source| failed("write", path, source))?;
-    sync_folder(path.parent().unwrap_or(Path::new(".")))
+    if let Err(error) = folder.sync_all() {
+        // It is the new one for all that read it; whether it survives a failure of power isn't known.
+        tracing::error!(%error, path = %path.display(), "the file was replaced, and the disk doesn't say that it is kept");
+    }
+    Ok(())
 }
 
 /// Removes a file that nothing names any more. One that stays takes room and does no harm.
