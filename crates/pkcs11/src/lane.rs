@@ -15,7 +15,7 @@ const QUICK_MICROS: u32 = 100;
 /// What a call counts for at most: a single one that was held up says nothing.
 const MOST_MICROS: u32 = 2 * QUICK_MICROS;
 /// Then a call that waits longer than this gets a further thread all the same: the others may be stuck.
-const STALLED: Duration = Duration::from_millis(5);
+const STALLED: Duration = Duration::from_millis(2);
 
 /// How many quick calls are inside a worker process at a time: one more than there are cores, so that a session that is done
 /// finds its next call waiting.

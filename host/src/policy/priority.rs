@@ -3,7 +3,7 @@
 /// In nanoseconds: some times that of others, which have 3 ms at most. It isn't the longest there is (100 ms), since kernels
 /// differ in how long they let those wait that don't wake but had used theirs up.
 #[cfg(target_os = "linux")]
-const LONG_SLICE: u64 = 100_000_000;
+const LONG_SLICE: u64 = 10_000_000;
 
 /// For a thread whose work nobody is to notice. `SCHED_IDLE` and not the least niceness: a request's thread that wakes takes
 /// the processor from it at once, where it would wait for the end of a time slice (some 3 ms) of one that is only nicer.
