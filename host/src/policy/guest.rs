@@ -231,7 +231,11 @@ pub(super) fn store(
                     bounds.first = None;
                     UpdateDeadline::Yield(1)
                 }
-                None => pause(bounds.ticks),
+                None => match pause(bounds.ticks) {
+                    // What runs there gives way at each tick.
+                    UpdateDeadline::Continue(ticks) => UpdateDeadline::Yield(ticks),
+                    paused => paused,
+                },
             },
         })
     });

@@ -60,6 +60,7 @@ impl Pace {
         }
         let Some(threads) = threads() else { return work.await };
         let rest = async move {
+            let mut work = giving_way(work);
             match begin(&mut work).await {
                 Some(done) => (done, false),
                 None => (work.await, true),
@@ -90,6 +91,16 @@ async fn begin<T>(work: &mut Work<T>) -> Option<Result<T, PolicyFailure>> {
         })
     })
     .await
+}
+
+/// The same work, which lets other threads of its processor go first whenever it goes on. The scheduler doesn't by itself:
+/// where a request's thread was interrupted and has had more than its share of the moment, it would wait until the next tick
+/// of the kernel's clock (1 to 4 ms), with the requests of all connections that it looks after.
+fn giving_way<T: 'static>(mut work: Work<T>) -> Work<T> {
+    Box::pin(poll_fn(move |context| {
+        std::thread::yield_now();
+        work.as_mut().poll(context)
+    }))
 }
 
 /// Work on another thread, which nobody needs any more when this is dropped.
