@@ -178,7 +178,7 @@ impl ResourceLimiter for Bounds {
 }
 
 /// For how long this thread was on a processor.
-fn processor_time() -> Duration {
+pub(super) fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0))
         + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))

@@ -1,6 +1,6 @@
 //! Where decisions go on that aren't done at once: threads of their own, so that those of requests stay free.
 //!
-//! A decision begins on its request's thread, where an honest one ends within its first tick. What runs longer than
+//! A decision begins on its request's thread, where an honest one ends within a fraction of a tick. What runs longer than
 //! that, because it loops or takes memory or because an interpreter runs it, would hold up all requests that this thread
 //! has to look after. A policy that did so lately has all its decisions made elsewhere from the beginning.
 
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
+use super::guest::processor_time;
 use super::{PolicyFailure, priority};
 use crate::sandbox::SandboxFailure;
 
@@ -22,27 +23,30 @@ pub(super) type Work<T> = Pin<Box<dyn Future<Output = Result<T, PolicyFailure>> 
 
 /// For so long after its last slow decision a policy counts as slow.
 const REMEMBERED: Duration = Duration::from_secs(10);
+/// A decision that takes the processor for longer is a slow one, even if it makes way for nobody.
+const LONG: Duration = Duration::from_micros(300);
 
 /// Whether a policy's decisions took long lately.
 pub(super) struct Pace {
     since: Instant,
     /// The end of the policy's time as a slow one, in milliseconds from `since`.
     slow_until: AtomicU64,
+    /// Until then it is looked at more closely: a decision took long, but its thread may have been kept waiting.
+    suspect_until: AtomicU64,
 }
 
 impl Pace {
     /// Of a policy of which nothing is known.
     pub(super) fn new() -> Pace {
-        Pace { since: Instant::now(), slow_until: AtomicU64::new(0) }
+        Pace { since: Instant::now(), slow_until: AtomicU64::new(0), suspect_until: AtomicU64::new(0) }
     }
 
-    fn is_slow(&self) -> bool {
-        self.slow_until.load(Ordering::Relaxed) > self.now()
+    fn is_now_before(&self, end: &AtomicU64) -> bool {
+        end.load(Ordering::Relaxed) > self.now()
     }
 
-    fn note_slow(&self) {
-        let end = self.now().saturating_add(REMEMBERED.as_millis() as u64);
-        self.slow_until.store(end, Ordering::Relaxed);
+    fn remember(&self, end: &AtomicU64) {
+        end.store(self.now().saturating_add(REMEMBERED.as_millis() as u64), Ordering::Relaxed);
     }
 
     fn now(&self) -> u64 {
@@ -52,17 +56,18 @@ impl Pace {
     /// Runs `work` here until it makes way for the first time, and then on a thread for slow decisions; there from the
     /// beginning where the policy is slow. It ends where the future of this function is dropped.
     pub(super) async fn run<T: Send + 'static>(&self, mut work: Work<T>) -> Result<T, PolicyFailure> {
-        if !self.is_slow() {
-            if let Some(done) = begin(&mut work).await {
+        if !self.is_now_before(&self.slow_until) {
+            if let Some(done) = self.begin_here(&mut work).await {
                 return done;
             }
-            self.note_slow();
+            self.remember(&self.slow_until);
         }
         let Some(threads) = threads() else { return work.await };
         let rest = async move {
             let mut work = giving_way(work);
+            let before = processor_time();
             match begin(&mut work).await {
-                Some(done) => (done, false),
+                Some(done) => (done, processor_time().saturating_sub(before) > LONG),
                 None => (work.await, true),
             }
         };
@@ -70,7 +75,7 @@ impl Pace {
         match (&mut rest.0).await {
             Ok((done, slow)) => {
                 if slow {
-                    self.note_slow();
+                    self.remember(&self.slow_until);
                 }
                 done
             }
@@ -79,6 +84,21 @@ impl Pace {
                 detail: format!("the host failed at it: {error}"),
             }),
         }
+    }
+
+    /// Runs `work` until it makes way, and notes whether it took long. The clock that tells takes longer to read than
+    /// others: it is asked only after the cheap one made the policy suspect.
+    async fn begin_here<T>(&self, work: &mut Work<T>) -> Option<Result<T, PolicyFailure>> {
+        let watched = self.is_now_before(&self.suspect_until).then(processor_time);
+        let started = Instant::now();
+        let done = begin(work).await;
+        if started.elapsed() > LONG {
+            self.remember(&self.suspect_until);
+            if watched.is_some_and(|before| processor_time().saturating_sub(before) > LONG) {
+                self.remember(&self.slow_until);
+            }
+        }
+        done
     }
 }
 
@@ -146,6 +166,19 @@ mod tests {
         Ok(name())
     }
 
+    /// Is done at once, after so long on the processor.
+    async fn busy() -> Result<Option<String>, PolicyFailure> {
+        let before = processor_time();
+        while processor_time() - before < 2 * LONG {}
+        Ok(name())
+    }
+
+    /// Is done at once, after its thread was kept waiting.
+    async fn waiting() -> Result<Option<String>, PolicyFailure> {
+        std::thread::sleep(2 * LONG);
+        Ok(name())
+    }
+
     async fn slow() -> Result<Option<String>, PolicyFailure> {
         tokio::task::yield_now().await;
         Ok(name())
@@ -166,6 +199,27 @@ mod tests {
         assert_eq!(pace.run(Box::pin(quick())).await.unwrap().as_deref(), Some("slow decisions"));
         pace.slow_until.store(pace.now(), Ordering::Relaxed);
         assert_eq!(pace.run(Box::pin(quick())).await.unwrap(), here);
+    }
+
+    #[tokio::test]
+    async fn a_policy_that_takes_the_processor_for_long_is_slow() {
+        let (here, pace) = (name(), Pace::new());
+        for _ in 0..2 {
+            assert_eq!(pace.run(Box::pin(busy())).await.unwrap(), here);
+        }
+        assert_eq!(pace.run(Box::pin(busy())).await.unwrap().as_deref(), Some("slow decisions"));
+        pace.slow_until.store(pace.now() + 1000, Ordering::Relaxed);
+        pace.run(Box::pin(busy())).await.unwrap();
+        assert!(pace.slow_until.load(Ordering::Relaxed) > pace.now() + 1000);
+    }
+
+    #[tokio::test]
+    async fn a_policy_whose_thread_was_kept_waiting_is_not() {
+        let (here, pace) = (name(), Pace::new());
+        for _ in 0..4 {
+            assert_eq!(pace.run(Box::pin(waiting())).await.unwrap(), here);
+        }
+        assert!(pace.is_now_before(&pace.suspect_until));
     }
 
     #[tokio::test]

@@ -46,8 +46,9 @@ pub fn measure(workspace: &Workspace, length: Length) -> Result<Vec<Figure>> {
     // What is only slow once, after the start, is nobody's quiet.
     bench.load(&server, &LOAD)?;
     for _ in 0..length.runs {
-        let quiet = bench.load(&server, &LOAD)?.latency("p99_us")?;
         for ((key, _), ratios) in HOW.iter().zip(&mut ratios) {
+            // Each has its own, just before: a quiet time of the machine isn't compared with a noisy one.
+            let quiet = bench.load(&server, &LOAD)?.latency("p99_us")?;
             let mut hostile = Command::new(&bench.program);
             hostile.args([
                 "bench",
