@@ -7,7 +7,8 @@ use crate::bench::throughput::LOAD;
 use crate::error::Result;
 use crate::workspace::Workspace;
 
-pub const WHAT: &str = "encrypt 32 bytes on SoftHSM2, 16 connections; CPU of the host and its worker process, beside the token in a loop";
+pub const WHAT: &str = "encrypt 32 bytes on SoftHSM2, 16 connections; CPU of the host and its worker process, \
+                        beside the token in a loop; each run is made of turns of one second";
 
 const CASES: [(Isolation, f64, [&str; 4]); 2] = [
     (
@@ -39,10 +40,12 @@ pub fn measure(workspace: &Workspace, length: Length) -> Result<Vec<Figure>> {
         let made = hsms.make(workspace, length)?;
         let server = made.bench.start()?;
         let (mut cpu, mut cdiv, mut rate, mut own) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        // In turns, so that whatever else the machine does meets all.
-        for _ in 0..length.runs {
-            let plain = made.bench.load(&server, &LOAD)?;
-            let verified = made.bench.load(&server, &[LOAD.as_slice(), &["--cdiv"]].concat())?;
+        // Short ones in turns, so that whatever else the machine does meets both of a pair.
+        let plainly = [LOAD.as_slice(), &["--seconds", "1"]].concat();
+        let with_cdiv = [plainly.as_slice(), &["--cdiv"]].concat();
+        for _ in 0..length.runs * (length.seconds.ceil() as usize) {
+            let plain = made.bench.load(&server, &plainly)?;
+            let verified = made.bench.load(&server, &with_cdiv)?;
             cpu.push(plain.cpu_us()?);
             cdiv.push(verified.cpu_us()? - plain.cpu_us()?);
             rate.push(plain.number("/requests_per_second")?);
