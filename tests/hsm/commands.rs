@@ -39,6 +39,32 @@ fn what_is_in_an_hsm_is_listed_probed_and_made_beside_a_running_host() {
 }
 
 #[test]
+fn a_module_that_is_configured_twice_is_listed_in_each_environment() {
+    let (Some(one), Some(two)) = (Token::softhsm2("one"), Token::softhsm2("two")) else { return };
+    // Not behind the fault module: each has a copy of that, and so another path.
+    let table = |part: &Part| {
+        let mut table = part.table("process");
+        table.insert("module".into(), part.token.module().to_str().unwrap().into());
+        let environment = part
+            .token
+            .environment()
+            .iter()
+            .map(|(name, value)| (name.to_str().unwrap().to_owned(), value.to_str().unwrap().into()));
+        table.insert("environment".into(), environment.collect::<toml::Table>().into());
+        toml::Value::from(table)
+    };
+    let parts = vec![Part::new(one), Part::new(two)];
+    let tables: Vec<_> = parts.iter().map(table).collect();
+    let rig = Rig::of(parts, "process", |setup| {
+        setup.config(move |config, _| drop(config.insert("hsm".into(), tables.into())))
+    });
+    let tokens = json(&rig, &["hsm", "list", "--json"]);
+    let labels: Vec<_> =
+        tokens.as_array().unwrap().iter().filter_map(|token| token["label"].as_str()).collect();
+    assert!(labels.contains(&"one") && labels.contains(&"two"), "{labels:?}");
+}
+
+#[test]
 fn a_new_key_is_served_without_a_restart_where_keys_are_not_listed() {
     let Some(token) = Token::softhsm2("grows") else { return };
     let rig = Rig::of(vec![Part::new(token)], "process", |setup| {

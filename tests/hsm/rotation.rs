@@ -1,9 +1,9 @@
 //! Versions of a key, and the count of their uses.
 
-use holdfast_test_tokens::Kind;
+use holdfast_test_tokens::{Kind, Token};
 use holdfast_tests::{unbase64, wait_for};
 
-use crate::rig::{KINDS, Rig};
+use crate::rig::{KINDS, Part, Rig, import};
 
 #[test]
 fn a_rotated_key_encrypts_by_its_new_version_and_decrypts_by_all() {
@@ -24,6 +24,23 @@ fn a_rotated_key_encrypts_by_its_new_version_and_decrypts_by_all() {
         rig.assert_decrypts(&old);
         assert_eq!(rig.encrypt().ok()["ciphertextMetadata"], new["ciphertextMetadata"]);
     }
+}
+
+#[test]
+fn a_key_is_rotated_by_its_label() {
+    let key: toml::Table = "orders = { label = \"prod-orders\" }".parse().unwrap();
+    let Some(token) = Token::softhsm2("labels") else { return };
+    // One that is labelled as the other is called.
+    for label in ["orders", "prod-orders"] {
+        import(&token, label, true, true);
+    }
+    let rig = Rig::of(vec![Part::new(token)], "process", |setup| setup.demo("hsm_keys", key));
+    rig.until_active();
+    let said = rig.host.holdfast(&["key", "rotate", "orders", "--key-store", "demo"]);
+    assert!(said.contains("version 2"), "{said}");
+    let listed = rig.host.holdfast(&["hsm", "list-keys"]);
+    assert!(listed.contains("prod-orders#2") && !listed.contains(" orders#2"), "{listed}");
+    assert!(!listed.lines().any(|line| line.starts_with("orders#2")), "{listed}");
 }
 
 #[test]

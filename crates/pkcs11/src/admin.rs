@@ -11,6 +11,7 @@ use crate::request::Iv;
 use crate::rv::CallError;
 use crate::settings::HsmSettings;
 use crate::token::{Token, TokenSettings};
+use cryptoki_sys::{CKM_AES_GCM, CKR_MECHANISM_INVALID};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -61,12 +62,17 @@ pub struct SlotDescription {
     pub aes_gcm: Option<MechanismInfo>,
 }
 
-/// The tokens that a module shows. Nobody logs in.
+/// The tokens that a module shows now, in the environment that this process has now. Nobody logs in.
 pub fn slots(module: &Path, thread_safe: bool) -> Result<Vec<SlotDescription>, AdminError> {
     let module = Module::load(module, thread_safe)?;
+    // It may be loaded already, and have looked at another environment.
+    module.enlist();
+    let anew = module.restart_if_alone(|| ());
+    module.leave();
+    anew?;
     let describe = |slot: SlotId| {
         let token = module.token_info(slot)?;
-        Ok(SlotDescription { slot, token, aes_gcm: module.aes_gcm_info(slot).ok() })
+        Ok(SlotDescription { slot, token, aes_gcm: module.aes_gcm_info(slot, CKM_AES_GCM).ok() })
     };
     module.slots()?.into_iter().map(describe).collect()
 }
@@ -124,9 +130,13 @@ impl Console {
         Ok(self.module.mechanisms(self.slot)?)
     }
 
-    /// What it says about AES-GCM.
+    /// What it says about AES-GCM, by the number that is configured.
     pub fn aes_gcm(&self) -> Result<MechanismInfo, AdminError> {
-        Ok(self.module.aes_gcm_info(self.slot)?)
+        match self.module.aes_gcm_info(self.slot, self.token.quirks().mechanism) {
+            // It hasn't it.
+            Err(error) if error.code == CKR_MECHANISM_INVALID => Ok(MechanismInfo::default()),
+            info => Ok(info?),
+        }
     }
 
     /// Whether the module has the message functions of PKCS#11 3.0.

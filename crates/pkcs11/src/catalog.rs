@@ -169,10 +169,14 @@ impl Catalog {
             };
             let mut versions: Vec<Version> = numbers.iter().filter_map(version).collect();
             versions.sort_by_key(|version| version.number);
-            // A version that some HSM lacks would make ciphertexts that it can't decrypt.
+            // A version that some HSM lacks makes ciphertexts that it can't decrypt. But where an HSM has no version of the key, the
+            // others encrypt all the same.
             let encrypting = versions
                 .iter()
-                .rposition(|version| version.on == known && version.encrypt && !version.retired);
+                .enumerate()
+                .filter(|(_, version)| version.encrypt && !version.retired)
+                .max_by_key(|(_, version)| (version.on.count_ones(), version.number))
+                .map(|(index, _)| index);
             keys.insert(id.to_owned(), Key { versions, disabled: key.disabled, encrypting });
         }
         Catalog { keys, is_known: known != 0 }
@@ -230,6 +234,15 @@ mod tests {
         assert_eq!(encrypting(&build(&[Some(new.clone()), Some(old)], None)), 1);
         assert_eq!(encrypting(&build(&[Some(new.clone()), Some(new.clone())], None)), 2);
         assert_eq!(encrypting(&build(&[Some(new.clone()), None], None)), 2);
+    }
+
+    #[test]
+    fn an_hsm_that_has_lost_a_key_leaves_it_to_the_others() {
+        let catalog = build(&[Some(vec![key("a"), key("a#2")]), Some(vec![]), Some(vec![key("a")])], None);
+        let encrypting = catalog.keys["a"].encrypting().unwrap();
+        assert_eq!((encrypting.number, encrypting.on), (1, 0b101));
+        let catalog = build(&[Some(vec![]), Some(vec![key("a"), key("a#2")])], None);
+        assert_eq!(catalog.keys["a"].encrypting().unwrap().number, 2);
     }
 
     #[test]

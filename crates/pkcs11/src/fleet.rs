@@ -259,8 +259,11 @@ impl Inner {
             if now >= deadline {
                 return Err(Error::Timeout);
             }
-            let until =
-                if has_other { deadline.min(now + self.settings.attempt_time * parts) } else { deadline };
+            // The second attempt is the last, whoever is left.
+            let until = match has_other && attempts == 0 {
+                true => deadline.min(now + self.settings.attempt_time * parts),
+                false => deadline,
+            };
             let by_hsm = hsm.settings.quirks.iv != IvSource::Host;
             let iv = match iv {
                 Some(iv) => iv,

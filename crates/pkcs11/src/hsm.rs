@@ -31,6 +31,9 @@ pub(crate) const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// After so many failures in a row an HSM leaves service.
 const FAILURES: u32 = 3;
 
+/// Why an HSM in threads doesn't serve though some of its sessions may be free.
+const NO_MORE_REPLACED: &str = "calls hang in the module, and no more of their threads are replaced";
+
 /// What connecting gives.
 pub(crate) struct Connected {
     info: TokenInfo,
@@ -240,12 +243,18 @@ impl Hsm {
         }
     }
 
+    /// Whether a call hangs in threads whose thread isn't replaced.
+    fn is_stuck(&self) -> bool {
+        let Isolation::Threads { replaced_at_most } = self.settings.isolation else { return false };
+        self.lane.hung() >= replaced_at_most && self.lane.is_stuck(self.settings.hang_time)
+    }
+
     /// A hung call: its thread is replaced, or its process ended.
     fn hangs(self: &Arc<Self>, place: usize) {
         match (&self.transport, self.settings.isolation) {
             (Transport::Threads(threads), Isolation::Threads { replaced_at_most }) => {
                 if self.lane.hung() >= replaced_at_most {
-                    self.trip("calls hang in the module, and no more of their threads are replaced");
+                    self.trip(NO_MORE_REPLACED);
                 } else if let Err(fault) = threads.replace(self, place) {
                     self.trip(&fault.to_string());
                 } else {
@@ -295,7 +304,7 @@ impl Hsm {
         if let Some(fault) = self.unfit.get() {
             health.status = Status::Unavailable(format!("{fault}; it is out until the host is restarted"));
         }
-        if health.status == Status::Active && age > 3 * self.check_interval + CONNECT_TIME {
+        if health.status == Status::Active && age > 3 * self.check_interval {
             health.status = Status::Degraded(format!("the last check was {} s ago", age.as_secs()));
         }
         health

@@ -23,6 +23,17 @@ pub(crate) fn quick_in_a_process() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from) + 1
 }
 
+/// For how long a listing may be inside: a token may have many keys, and be asked for each.
+pub(crate) const LIST_TIME: Duration = Duration::from_secs(10);
+
+/// For how long a call may be inside before it counts as hung.
+fn patience(call: &Call, hang_time: Duration) -> Duration {
+    match call.work.operation {
+        Operation::List => hang_time.max(LIST_TIME),
+        _ => hang_time,
+    }
+}
+
 /// A call that has a place.
 pub(crate) struct Assigned {
     pub(crate) place: usize,
@@ -366,7 +377,7 @@ impl Lane {
                 if call.deadline <= now {
                     over.push((Arc::clone(call), Fault::Timeout));
                 }
-                if now.duration_since(*since) > hang_time {
+                if now.duration_since(*since) > patience(call, hang_time) {
                     found.hung.push(index);
                 }
             }
@@ -407,6 +418,12 @@ impl Lane {
     pub(crate) fn left(&self) {
         let mut state = self.state();
         state.hung = state.hung.saturating_sub(1);
+    }
+
+    /// Whether a call is inside for longer than `hang_time`.
+    pub(crate) fn is_stuck(&self, hang_time: Duration) -> bool {
+        let hangs = |(call, since): &(Arc<Call>, Instant)| since.elapsed() > patience(call, hang_time);
+        self.state().places.iter().filter_map(|place| place.inside.as_ref()).any(hangs)
     }
 
     /// A place's generation.

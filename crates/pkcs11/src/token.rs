@@ -65,6 +65,8 @@ struct State {
     slot: Option<SlotId>,
     /// Holds the login while the workers' sessions come and go.
     anchor: Option<SessionHandle>,
+    /// Whether there is a login: some tokens need none.
+    has_login: bool,
 }
 
 /// A worker's session.
@@ -128,7 +130,8 @@ impl Token {
             return Err(fault);
         }
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        *state = State { epoch: state.epoch + 1, slot: Some(slot), anchor: Some(anchor) };
+        let (epoch, has_login) = (state.epoch + 1, info.needs_login());
+        *state = State { epoch, slot: Some(slot), anchor: Some(anchor), has_login };
         Ok(info)
     }
 
@@ -201,8 +204,24 @@ impl Token {
         let State { epoch, slot, .. } = *self.state.read().unwrap_or_else(PoisonError::into_inner);
         let slot = slot.ok_or_else(|| Fault::Token("the token isn't connected".into()))?;
         let session = self.module.open_session(slot, false)?;
+        if let Err(fault) = self.expect_login(session) {
+            // What matters is that the login is gone.
+            let _ = self.module.close_session(session);
+            return Err(fault);
+        }
         self.sessions().insert(session, Open { epoch, at_work: Arc::clone(at_work) });
         Ok((epoch, session))
+    }
+
+    /// A token that was out for a moment has lost its sessions, and with the last of them the login. A new session then works,
+    /// and sees no private keys: they only seem to be gone.
+    fn expect_login(&self, session: SessionHandle) -> Result<(), Fault> {
+        let has_login = self.state.read().unwrap_or_else(PoisonError::into_inner).has_login;
+        // A module that can't tell is believed to be logged in.
+        match has_login && matches!(self.module.is_logged_in(session), Ok(false)) {
+            true => Err(Fault::Token("the token has lost its login; it is connected anew".into())),
+            false => Ok(()),
+        }
     }
 
     /// Closes a worker's session, unless it was closed and its handle given to another since.
@@ -230,7 +249,7 @@ impl Token {
         let epoch = self.epoch();
         let found = self.module.find_aes_keys(session, Some(label))?;
         let key = match found.as_slice() {
-            [] => return Err(Fault::NoKey),
+            [] => return self.expect_login(session).and(Err(Fault::NoKey)),
             [key] => *key,
             _ => return Err(Fault::AmbiguousLabel),
         };
@@ -251,6 +270,7 @@ impl Token {
 
     /// The AES-256 keys on the token.
     pub fn list_keys(&self, session: SessionHandle) -> Result<Vec<KeyAttributes>, Fault> {
+        self.expect_login(session)?;
         let mut found = Vec::new();
         let mut handles = HashMap::new();
         for key in self.module.find_aes_keys(session, None)? {

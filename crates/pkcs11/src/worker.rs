@@ -90,17 +90,17 @@ fn serve(socket: &Packets, token: Arc<Token>, receivers: &Receivers, number: usi
     let mut executor = Executor::new(token);
     let mut buffer = Zeroizing::new(vec![0; LONGEST]);
     let mut out = Zeroizing::new(Vec::with_capacity(4096));
-    // The first reports what goes wrong; the others wait for a session.
-    while number > 0 && !executor.open() {
-        thread::sleep(REST);
-    }
     if number == 0 && !executor.open() {
         // Those that have a session come first.
         thread::sleep(OTHERS_FIRST);
     }
-    let number = receivers.join();
+    let mut place = None;
     loop {
-        receivers.turn(number);
+        // Without a session it would fail what others can do. Only while nobody has one the first says what goes wrong.
+        while !executor.open() && (number > 0 || receivers.has_others(place)) {
+            thread::sleep(REST);
+        }
+        receivers.turn(*place.get_or_insert_with(|| receivers.join()));
         let message = match receivers.receive(|| socket.receive(&mut buffer)) {
             Ok([]) | Err(_) => exit(0),
             Ok(message) => message,

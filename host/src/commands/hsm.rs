@@ -44,7 +44,7 @@ enum Action {
     Probe {
         /// Its name in the configuration [default: the only one]
         hsm: Option<String>,
-        /// The key to measure with [default: its test key]
+        /// The key to measure with, which isn't counted as uses of it [default: its test key]
         #[arg(long, value_name = "LABEL")]
         key: Option<String>,
         /// Encryptions and decryptions to measure
@@ -162,16 +162,16 @@ struct SpeedReport {
 pub fn run(arguments: Arguments, output: &mut Output) -> Result<(), CommandError> {
     let Arguments { config, action } = arguments;
     if let Action::List { module: Some(module), json } = &action {
-        return list(&[(module.clone(), true)], *json, output);
+        return list(&[Listed { module, thread_safe: true, environment: &[] }], *json, output);
     }
     let config = Config::load(&config.path())?;
     match action {
         Action::List { json, .. } => {
-            let mut modules: Vec<(PathBuf, bool)> = Vec::new();
-            for hsm in &config.hsms {
-                set_environment(hsm);
-                if !modules.iter().any(|(module, _)| *module == hsm.module) {
-                    modules.push((hsm.module.clone(), hsm.quirks.thread_safe));
+            let mut modules: Vec<Listed<'_>> = Vec::new();
+            for Hsm { module, environment, quirks, .. } in &config.hsms {
+                // The same module may show other tokens in another environment.
+                if !modules.iter().any(|known| known.module == module && known.environment == environment) {
+                    modules.push(Listed { module, thread_safe: quirks.thread_safe, environment });
                 }
             }
             if modules.is_empty() {
@@ -208,7 +208,9 @@ pub(super) fn rotate(config: &Config, store: &KeyStore, key: &str) -> Result<u32
         let (key_store, count) = (store.name.to_string(), hsms.len());
         return Err(HsmCommandError::Fleet { key_store, count, key: key.to_owned() }.into());
     };
-    Ok(console(config, choose(config, Some(name))?)?.rotate(key)?)
+    let settings = store.hsm.as_ref().and_then(|keys| keys.keys.as_ref()).and_then(|keys| keys.get(key));
+    let label = settings.and_then(|settings| settings.label.as_deref()).unwrap_or(key);
+    Ok(console(config, choose(config, Some(name))?)?.rotate(label)?)
 }
 
 pub(super) fn choose<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a Hsm, HsmCommandError> {
@@ -225,7 +227,7 @@ pub(super) fn choose<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a H
 }
 
 fn console(config: &Config, hsm: &Hsm) -> Result<Console, AdminError> {
-    set_environment(hsm);
+    set_environment(&hsm.environment);
     // Where the host remembers PINs that this HSM refused, so that neither tries them again.
     let pins = config.keystore.pin_folder();
     std::fs::create_dir_all(&pins)
@@ -233,16 +235,24 @@ fn console(config: &Config, hsm: &Hsm) -> Result<Console, AdminError> {
     Console::open(&hsm.settings(), &pins)
 }
 
-fn set_environment(hsm: &Hsm) {
-    for (name, value) in &hsm.environment {
-        // SAFETY: the command has one thread, and no module is loaded yet.
+fn set_environment(environment: &[(String, String)]) {
+    for (name, value) in environment {
+        // SAFETY: the command has one thread, which isn't inside a module.
         unsafe { std::env::set_var(name, value) };
     }
 }
 
-fn list(modules: &[(PathBuf, bool)], json: bool, output: &mut Output) -> Result<(), CommandError> {
+/// A module whose tokens are shown.
+struct Listed<'a> {
+    module: &'a Path,
+    thread_safe: bool,
+    environment: &'a [(String, String)],
+}
+
+fn list(modules: &[Listed<'_>], json: bool, output: &mut Output) -> Result<(), CommandError> {
     let mut reports = Vec::new();
-    for (module, thread_safe) in modules {
+    for Listed { module, thread_safe, environment } in modules {
+        set_environment(environment);
         let slots = admin::slots(module, *thread_safe)?;
         reports.extend(slots.iter().map(|slot| TokenReport::of(module, slot)));
     }

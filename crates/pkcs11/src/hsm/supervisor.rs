@@ -1,8 +1,9 @@
 //! A thread for each HSM: connects, checks, lists the keys, and brings the HSM back into service.
 
-use super::{Connected, Hsm, Transport};
+use super::{Connected, Hsm, NO_MORE_REPLACED, Transport};
 use crate::call::{Call, wait};
 use crate::fault::Fault;
+use crate::lane::LIST_TIME;
 use crate::request::{Answer, Iv, Operation, Work};
 use crate::wire;
 use std::sync::atomic::Ordering;
@@ -11,11 +12,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
-/// How long a check may take.
+/// How long an operation of a check may take.
 const CHECK_TIME: Duration = Duration::from_secs(1);
 /// An HSM out of service is probed after this, twice as long each time, up to the most; each with a random part.
 const PROBE_FIRST: Duration = Duration::from_millis(200);
-const PROBE_MOST: Duration = Duration::from_millis(1600);
+const PROBE_MOST: Duration = Duration::from_millis(1000);
 /// The least time from check to check.
 const CHECK_PAUSE: Duration = Duration::from_millis(100);
 /// An HSM that needs longer than this for a check is degraded.
@@ -71,7 +72,12 @@ pub(crate) fn supervise(hsm: &Arc<Hsm>, listed: &dyn Fn()) {
     let mut failed = false;
     while !hsm.is_stopping() && hsm.unfit.get().is_none() {
         let began = Instant::now();
-        let result = hsm.connect_if_lost().and_then(|()| hsm.check());
+        let stuck = hsm.is_stuck();
+        let result = match stuck {
+            // The other sessions would pass the check, until they hang too.
+            true => Err(Fault::Lost(NO_MORE_REPLACED.into())),
+            false => hsm.connect_if_lost().and_then(|()| hsm.check()),
+        };
         if hsm.unfit.get().is_some() {
             break;
         }
@@ -88,8 +94,8 @@ pub(crate) fn supervise(hsm: &Arc<Hsm>, listed: &dyn Fn()) {
                 until_next.min(hsm.check_interval)
             }
             Err(fault) => {
-                hsm.fails(&fault, failed);
-                failed = true;
+                hsm.fails(&fault, failed, stuck);
+                failed = !stuck;
                 let now = jittered(pause);
                 pause = (pause * 2).min(PROBE_MOST);
                 now
@@ -151,16 +157,17 @@ impl Hsm {
         data: Zeroizing<Vec<u8>>,
     ) -> Result<Answer, Fault> {
         let aad = Arc::from(b"holdfast health check".as_slice());
+        let time = if operation == Operation::List { LIST_TIME } else { CHECK_TIME };
         let work = Work { operation, label: label.into(), iv, aad, data: Arc::new(data) };
-        wait(self.submit(Call::new(work, Instant::now() + CHECK_TIME), true)?)
+        wait(self.submit(Call::new(work, Instant::now() + time), true)?)
     }
 
     /// Lists the keys; encrypts and decrypts with the test key. Says why the HSM is degraded, if it is.
     fn check(&self) -> Result<Option<String>, Fault> {
-        let began = Instant::now();
         let iv = Iv::random().map_err(|error| Fault::Token(error.to_string()))?;
         let listed = self.ask(Operation::List, "", iv, Zeroizing::new(Vec::new()))?;
         let listed = wire::decode_keys(&listed.data).map_err(|error| Fault::Lost(error.to_string()))?;
+        let began = Instant::now();
         let has = |label: &String| listed.iter().any(|key| key.label == *label);
         let test_key = self.settings.test_key.clone();
         let degraded = match &test_key {
@@ -193,15 +200,21 @@ impl Hsm {
         self.failures.store(0, Ordering::Relaxed);
         self.locked.store(false, Ordering::Release);
         let status = degraded.map_or(Status::Active, Status::Degraded);
-        if !self.serving.swap(true, Ordering::AcqRel) {
-            tracing::info!(hsm = self.settings.name, ?status, "the HSM serves");
+        let served = self.serving.swap(true, Ordering::AcqRel);
+        match &status {
+            Status::Degraded(why) if !served || self.health().status != status => {
+                tracing::warn!(hsm = self.settings.name, why, "the HSM serves, degraded");
+            }
+            _ if !served => tracing::info!(hsm = self.settings.name, "the HSM serves"),
+            _ => {}
         }
         self.set_status(status);
     }
 
-    fn fails(&self, fault: &Fault, again: bool) {
-        // A check that fails over and over may need a fresh connection, whatever the code; one that is late, perhaps not.
-        if again || !matches!(fault, Fault::Timeout | Fault::Queued) {
+    fn fails(&self, fault: &Fault, again: bool, stuck: bool) {
+        // A check that fails over and over may need a fresh connection, whatever the code; one that is late, perhaps not. What
+        // hangs is still connected.
+        if !stuck && (again || !matches!(fault, Fault::Timeout | Fault::Queued)) {
             self.lost.store(true, Ordering::Release);
         }
         self.locked.store(fault.is_locked(), Ordering::Release);

@@ -92,6 +92,13 @@ impl Module {
         Ok(info.ulDeviceError == 0)
     }
 
+    /// Whether the user is logged in, as a session sees it.
+    pub fn is_logged_in(&self, session: SessionHandle) -> Result<bool, CallError> {
+        let mut info = CK_SESSION_INFO::default();
+        call!(self, C_GetSessionInfo(session, &mut info))?;
+        Ok(matches!(info.state, CKS_RO_USER_FUNCTIONS | CKS_RW_USER_FUNCTIONS))
+    }
+
     /// Closes a session.
     pub fn close_session(&self, session: SessionHandle) -> Result<(), CallError> {
         call!(self, C_CloseSession(session))

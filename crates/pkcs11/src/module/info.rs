@@ -97,7 +97,7 @@ pub struct KeyTemplate<'a> {
 }
 
 /// What a token does AES-GCM with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MechanismInfo {
     /// The smallest key in bytes, as far as the module means bytes.
     pub min_key: u64,
@@ -181,9 +181,9 @@ impl Module {
         })
     }
 
-    /// What the token says about CKM_AES_GCM.
-    pub fn aes_gcm_info(&self, slot: SlotId) -> Result<MechanismInfo, CallError> {
-        let info = self.raw_mechanism_info(slot, CKM_AES_GCM)?;
+    /// What the token says about CKM_AES_GCM, or a vendor's own number for the same.
+    pub fn aes_gcm_info(&self, slot: SlotId, mechanism: u64) -> Result<MechanismInfo, CallError> {
+        let info = self.raw_mechanism_info(slot, mechanism)?;
         Ok(MechanismInfo {
             min_key: info.ulMinKeySize,
             max_key: info.ulMaxKeySize,

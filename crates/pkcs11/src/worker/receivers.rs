@@ -63,6 +63,11 @@ impl Receivers {
         number
     }
 
+    /// Whether others came than the thread with this number.
+    pub(super) fn has_others(&self, number: Option<usize>) -> bool {
+        self.came.load(Ordering::Relaxed) > usize::from(number.is_some())
+    }
+
     /// Waits until this thread is one of those that receive.
     pub(super) fn turn(&self, number: usize) {
         while number >= self.few && !self.all.load(Ordering::Acquire) {

@@ -10,6 +10,7 @@ mod keys;
 mod one;
 mod pin;
 mod rig;
+mod sessions;
 
 /// The program of the worker processes that the tests start.
 #[test]

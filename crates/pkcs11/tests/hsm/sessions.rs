@@ -1,0 +1,119 @@
+//! Sessions that end, are few, or are all taken.
+
+use crate::rig::{AAD, BOTH, Rig, TEXT, THREADS, eventually, frame};
+use holdfast_pkcs11::{Error, Isolation, Status, wait};
+use holdfast_test_tokens::{Function, When};
+use std::time::{Duration, Instant};
+
+/// A rig whose health checks come only when they are asked for.
+fn undisturbed(labels: &[&str], isolation: Isolation) -> Option<Rig> {
+    Rig::with(labels, isolation, |_, settings| settings.check_interval = Duration::from_secs(600))
+}
+
+#[test]
+fn a_token_that_was_out_for_a_moment_is_logged_in_to_again() {
+    for isolation in BOTH {
+        // Noticed by a request, and by a check.
+        for checked in [false, true] {
+            let Some(rig) = undisturbed(&["moment"], isolation) else { return };
+            let made = eventually(|| rig.encrypt());
+            rig.faults().insert_token();
+            if checked {
+                rig.fleet.check_now();
+            }
+            assert_eq!(eventually(|| rig.decrypt(&made)), TEXT);
+            eventually(|| rig.encrypt());
+            rig.until_active();
+        }
+    }
+}
+
+#[test]
+fn a_token_of_a_fleet_that_was_out_for_a_moment_takes_no_key_from_the_others() {
+    for isolation in BOTH {
+        let Some(rig) = undisturbed(&["stays", "moment"], isolation) else { return };
+        rig.parts[1].faults.insert_token();
+        rig.fleet.check_now();
+        let end = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < end {
+            match rig.encrypt() {
+                Ok(_) | Err(Error::Timeout | Error::Unavailable(_)) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        rig.until_active();
+        while &*eventually(|| rig.encrypt()).hsm != "moment" {}
+    }
+}
+
+#[test]
+fn threads_without_a_session_leave_requests_to_those_that_have_one() {
+    // One session for the login, and two of 32 to work with; the token doesn't say so.
+    let limited = Rig::with(&["few"], Isolation::Process, |parts, settings| {
+        parts[0].faults.session_limit(Some(3));
+        settings.hsms[0].sessions = 32;
+        settings.check_interval = Duration::from_secs(600);
+    });
+    let Some(rig) = limited else { return };
+    // All have tried to get one.
+    std::thread::sleep(Duration::from_millis(500));
+    let encrypt = || {
+        for _ in 0..200 {
+            match rig.encrypt() {
+                Ok(_) | Err(Error::Timeout) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+    };
+    std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(encrypt))));
+}
+
+#[test]
+fn in_threads_a_call_that_hangs_and_is_not_replaced_takes_the_hsm_out() {
+    let Some(rig) = undisturbed(&["stuck"], Isolation::Threads { replaced_at_most: 0 }) else { return };
+    let hang = rig.faults().hang("C_Encrypt", When::Next(1));
+    while rig.faults().inside(Function::C_Encrypt) == 0 {
+        let _ = rig.encrypt();
+    }
+    assert!(rig.until(|rig| !rig.fleet.can_serve()));
+    let logins = rig.faults().calls(Function::C_Login);
+    let end = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < end {
+        assert!(!rig.fleet.can_serve());
+        assert!(matches!(rig.status(), Status::Unavailable(why) if why.contains("hang")));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(rig.faults().calls(Function::C_Login), logins);
+    rig.faults().lift(hang);
+    rig.until_active();
+    eventually(|| rig.encrypt());
+}
+
+#[test]
+fn a_token_whose_keys_take_long_to_list_serves() {
+    for isolation in [THREADS, Isolation::Process] {
+        let Some(rig) = undisturbed(&["many"], isolation) else { return };
+        for number in 0..20 {
+            crate::rig::import_key(&rig.parts[0].token, &format!("key-{number}"));
+        }
+        // Over a second for a listing, which is more than the hang time and than a check may take otherwise.
+        let delay = rig.faults().delay("C_GetAttributeValue", Duration::from_millis(25));
+        rig.fleet.check_now();
+        assert!(rig.until(|rig| {
+            assert!(rig.fleet.can_serve(), "{:?}", rig.status());
+            rig.fleet.key_ids().len() == 21
+        }));
+        rig.faults().lift(delay);
+        rig.until_active();
+    }
+}
+
+#[test]
+fn the_second_hsm_that_is_tried_gets_all_the_time_that_is_left() {
+    let Some(rig) = undisturbed(&["a", "b", "c"], Isolation::Process) else { return };
+    for part in &rig.parts {
+        let _ = part.faults.delay("C_Encrypt", Duration::from_millis(300));
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    wait(rig.fleet.encrypt("demo", TEXT, |metadata| frame(AAD, metadata), false, deadline)).unwrap();
+}
