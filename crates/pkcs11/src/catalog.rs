@@ -118,13 +118,14 @@ impl Catalog {
         uses: &Uses,
     ) -> Catalog {
         let mut by_label: BTreeMap<&str, (u16, KeyAttributes)> = BTreeMap::new();
-        let mut known = 0;
+        let (mut known, mut holding) = (0, 0);
         for (index, listing) in listings.iter().enumerate() {
             let Some(listing) = listing else { continue };
             known |= 1 << index;
             for key in listing.iter().filter(|key| !is_hidden(&key.label, hidden)) {
                 let (on, merged) = by_label.entry(&key.label).or_insert_with(|| (0, key.clone()));
                 *on |= 1 << index;
+                holding |= 1 << index;
                 // What one HSM forbids is forbidden: the key is the same.
                 merged.encrypt &= key.encrypt;
                 merged.decrypt &= key.decrypt;
@@ -169,14 +170,10 @@ impl Catalog {
             };
             let mut versions: Vec<Version> = numbers.iter().filter_map(version).collect();
             versions.sort_by_key(|version| version.number);
-            // A version that some HSM lacks makes ciphertexts that it can't decrypt. But where an HSM has no version of the key, the
-            // others encrypt all the same.
+            // A version that some HSM lacks would make ciphertexts that it can't decrypt. One without any key stops nobody.
             let encrypting = versions
                 .iter()
-                .enumerate()
-                .filter(|(_, version)| version.encrypt && !version.retired)
-                .max_by_key(|(_, version)| (version.on.count_ones(), version.number))
-                .map(|(index, _)| index);
+                .rposition(|version| version.on == holding && version.encrypt && !version.retired);
             keys.insert(id.to_owned(), Key { versions, disabled: key.disabled, encrypting });
         }
         Catalog { keys, is_known: known != 0 }
@@ -237,12 +234,13 @@ mod tests {
     }
 
     #[test]
-    fn an_hsm_that_has_lost_a_key_leaves_it_to_the_others() {
-        let catalog = build(&[Some(vec![key("a"), key("a#2")]), Some(vec![]), Some(vec![key("a")])], None);
+    fn an_hsm_without_any_key_leaves_them_to_the_others() {
+        let empty = Some(vec![key("health")]);
+        let catalog = build(&[Some(vec![key("a")]), empty, Some(vec![key("a"), key("a#2")])], None);
         let encrypting = catalog.keys["a"].encrypting().unwrap();
         assert_eq!((encrypting.number, encrypting.on), (1, 0b101));
-        let catalog = build(&[Some(vec![]), Some(vec![key("a"), key("a#2")])], None);
-        assert_eq!(catalog.keys["a"].encrypting().unwrap().number, 2);
+        let catalog = build(&[Some(vec![key("a"), key("b")]), Some(vec![key("b")])], None);
+        assert!(catalog.keys["a"].encrypting().is_none());
     }
 
     #[test]

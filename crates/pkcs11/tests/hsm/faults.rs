@@ -324,9 +324,9 @@ fn in_threads_hung_calls_are_written_off_so_many_times_and_no_more() {
     let faults = rig.faults();
     let rule = faults.hang("C_EncryptInit", When::Always);
     let hung = || faults.inside(Function::C_EncryptInit);
-    // Four sessions, and two threads that are replaced.
+    // Two threads that are replaced, and one more that hangs; others may have begun meanwhile, of the four.
     let end = Instant::now() + PATIENCE;
-    while hung() < 6 {
+    while rig.fleet.can_serve() || hung() < 3 {
         let _ = rig.encrypt();
         assert!(Instant::now() < end, "{}", hung());
     }
@@ -335,7 +335,8 @@ fn in_threads_hung_calls_are_written_off_so_many_times_and_no_more() {
         let _ = rig.encrypt();
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert_eq!((hung(), faults.calls(Function::C_Finalize)), (6, 0));
+    assert!((3..=6).contains(&hung()), "{}", hung());
+    assert_eq!(faults.calls(Function::C_Finalize), 0);
     assert!(!rig.fleet.can_serve());
     faults.lift(rule);
     rig.until_active();
