@@ -277,6 +277,64 @@ fn a_seal_names_an_hsm_of_the_file_and_refused_pins_are_kept_once_for_all_beside
 }
 
 #[test]
+fn what_is_said_of_an_hsm_reaches_the_fleet() {
+    use holdfast_pkcs11::{GcmParameters, Isolation, IvSource, Quirks, TagPlace, TokenSelector};
+    let hsm = |more: &str| parse(&format!("{GOOD}{HSM}{more}")).unwrap().hsms.remove(0).settings();
+    let usual = hsm("");
+    assert_eq!((usual.sessions, usual.queue, usual.isolation), (16, 256, Isolation::Process));
+    assert_eq!((usual.hang_time, usual.create_test_key), (Duration::from_secs(2), false));
+    assert_eq!((usual.quirks, usual.test_key.as_deref()), (Quirks::default(), Some("holdfast-health")));
+    let other = hsm(
+        "isolation = \"threads\"\nthreads_replaced = 7\nsessions = 3\nqueue = 5\nhang_time = \"9s\"\ntest_key = \"k\"",
+    );
+    assert_eq!((other.sessions, other.queue, other.hang_time), (3, 5, Duration::from_secs(9)));
+    assert_eq!(other.isolation, Isolation::Threads { replaced_at_most: 7 });
+    assert_eq!(other.test_key.as_deref(), Some("k"));
+    let by_serial = parse(&format!("{GOOD}{}", HSM.replace("token_label", "token_serial"))).unwrap();
+    assert_eq!(by_serial.hsms[0].token, TokenSelector::Serial("t".into()));
+
+    let quirks = |text: &str| hsm(&format!("[hsm.quirks]\n{text}\n")).quirks;
+    let usual = Quirks::default();
+    for (name, iv) in [
+        ("host", IvSource::Host),
+        ("message", IvSource::Message),
+        ("parameters", IvSource::Parameters),
+        ("prepended", IvSource::Prepended),
+        ("appended", IvSource::Appended),
+    ] {
+        assert_eq!(quirks(&format!("iv = \"{name}\"")), Quirks { iv, ..usual });
+    }
+    for (name, parameters) in [
+        ("standard", GcmParameters::Standard),
+        ("iv-bits-zero", GcmParameters::IvBitsZero),
+        ("without-iv-bits", GcmParameters::WithoutIvBits),
+    ] {
+        assert_eq!(quirks(&format!("gcm_parameters = \"{name}\"")), Quirks { parameters, ..usual });
+    }
+    assert_eq!(quirks("tag = \"apart\""), Quirks { tag: TagPlace::Apart, ..usual });
+    assert_eq!(quirks("mechanism = 0x80001087"), Quirks { mechanism: 0x8000_1087, ..usual });
+    assert_eq!(quirks("thread_safe = false"), Quirks { thread_safe: false, ..usual });
+}
+
+#[test]
+fn what_is_said_of_keys_in_hsms_reaches_the_fleet() {
+    let keys = "hsm = [\"hsm-1\"]\naccept = \"aws-sample-proxy\"\n\
+                hsm_keys = { orders = { label = \"prod\", retired = [1, 3] }, old = { disabled = true } }\nuri_path_prefix";
+    let config = parse(&format!("{}{HSM}", GOOD.replace("uri_path_prefix", keys))).unwrap();
+    let store = &config.key_stores[0];
+    let fleet = config.fleet(store, store.hsm.as_ref().unwrap());
+    let keys = fleet.keys.unwrap();
+    assert_eq!(
+        (keys["orders"].label.as_deref(), keys["orders"].retired.as_slice()),
+        (Some("prod"), &[1, 3][..])
+    );
+    assert!(keys["old"].disabled && !keys["orders"].disabled);
+    assert!(fleet.accept_aws_sample_proxy);
+    // NIST SP 800-38D, 8.3: random IVs of 96 bits.
+    assert_eq!((fleet.warn_after, fleet.refuse_after), (1 << 31, 1 << 32));
+}
+
+#[test]
 fn a_token_is_described_once() {
     let twice = |second: &str| parse(&format!("{GOOD}{HSM}{}", second.replace("hsm-1", "hsm-2")));
     let error = twice(HSM).unwrap_err().to_string();

@@ -115,6 +115,21 @@ fn the_parameters_take_each_form() {
 }
 
 #[test]
+fn a_vendors_own_number_for_the_mechanism_is_used() {
+    let quirks = Quirks { iv: IvSource::Prepended, mechanism: 0x8000_1087, ..Quirks::default() };
+    let prepare = |part: &Part| part.faults.form(Some(Form::IvBefore));
+    let Some(rig) = rig("number", Isolation::Process, prepare, quirks) else { return };
+    let made = eventually(|| rig.encrypt());
+    assert_eq!(eventually(|| rig.decrypt(&made)), TEXT);
+    // SoftHSM2 itself doesn't know it.
+    rig.faults().form(None);
+    rig.fleet.check_now();
+    let says =
+        |rig: &Rig| matches!(rig.status(), Status::Unavailable(why) if why.contains("CKR_MECHANISM_INVALID"));
+    assert!(rig.until(says), "{:?}", rig.status());
+}
+
+#[test]
 fn a_tag_apart_goes_by_the_message_functions() {
     for iv in [IvSource::Host, IvSource::Message] {
         for isolation in BOTH {

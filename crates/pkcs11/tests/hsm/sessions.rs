@@ -1,8 +1,8 @@
 //! Sessions that end, are few, or are all taken.
 
-use crate::rig::{AAD, BOTH, Rig, TEXT, THREADS, eventually, frame};
+use crate::rig::{AAD, BOTH, PATIENCE, Part, Rig, TEXT, THREADS, eventually, frame};
 use holdfast_pkcs11::{Error, Isolation, Status, wait};
-use holdfast_test_tokens::{Function, When};
+use holdfast_test_tokens::{Function, Token, When};
 use std::time::{Duration, Instant};
 
 /// A rig whose health checks come only when they are asked for.
@@ -105,6 +105,56 @@ fn a_token_whose_keys_take_long_to_list_serves() {
         }));
         rig.faults().lift(delay);
         rig.until_active();
+    }
+}
+
+#[test]
+fn what_degrades_an_hsm_is_told_and_it_serves() {
+    let degraded =
+        |rig: &Rig, why: &str| matches!(rig.status(), Status::Degraded(told) if told.contains(why));
+    let Some(token) = Token::softhsm2("degraded") else { return };
+    let rig = Rig::start(vec![Part::new(token)], THREADS, |_, settings| settings.hsms[0].test_key = None);
+    assert!(rig.until(|rig| degraded(rig, "no test key")), "{:?}", rig.status());
+    eventually(|| rig.encrypt());
+
+    let Some(rig) = undisturbed(&["hangs"], THREADS) else { return };
+    let hang = rig.faults().hang("C_Encrypt", When::Next(1));
+    while rig.faults().inside(Function::C_Encrypt) == 0 {
+        let _ = rig.encrypt();
+    }
+    let looks = |rig: &Rig| {
+        rig.fleet.check_now();
+        degraded(rig, "hang in the module")
+    };
+    assert!(rig.until(looks), "{:?}", rig.status());
+    eventually(|| rig.encrypt());
+    rig.faults().lift(hang);
+    rig.until_active();
+
+    let slow = rig.faults().delay("C_EncryptInit", Duration::from_millis(200));
+    let looks = |rig: &Rig| {
+        rig.fleet.check_now();
+        degraded(rig, "150 ms")
+    };
+    assert!(rig.until(looks), "{:?}", rig.status());
+    rig.faults().lift(slow);
+    rig.until_active();
+}
+
+#[test]
+fn a_token_that_allows_more_sessions_again_serves_with_those() {
+    for isolation in BOTH {
+        let rig = Rig::with(&["more"], isolation, |parts, _| parts[0].faults.session_limit(Some(2)));
+        let Some(rig) = rig else { return };
+        rig.faults().session_limit(None);
+        let slow = rig.faults().delay("C_Encrypt", Duration::from_millis(20));
+        let load = || (0..20).for_each(|_| drop(eventually(|| rig.encrypt())));
+        let end = Instant::now() + PATIENCE;
+        while rig.faults().sessions() < 5 {
+            assert!(Instant::now() < end, "{isolation:?}: {}", rig.faults().sessions());
+            std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(load))));
+        }
+        rig.faults().lift(slow);
     }
 }
 
