@@ -261,7 +261,7 @@ impl Inner {
             }
             // The second attempt is the last, whoever is left.
             let until = match has_other && attempts == 0 {
-                true => deadline.min(now + self.settings.attempt_time * parts),
+                true => deadline.min(now + self.first_attempt(parts, deadline.duration_since(now))),
                 false => deadline,
             };
             let by_hsm = hsm.settings.quirks.iv != IvSource::Host;
@@ -323,6 +323,13 @@ impl Inner {
             }
         }
         Err(failed.unwrap_or_else(|| self.unavailable()))
+    }
+
+    /// How long the first attempt may take of the time that is `left`: twice as long for an operation of two parts, if it leaves
+    /// as much for the second.
+    fn first_attempt(&self, parts: u32, left: Duration) -> Duration {
+        let time = self.settings.attempt_time;
+        (time * parts).min(time.max(left / 2))
     }
 
     /// The least loaded HSM that serves, of equals each in its turn; and whether there is another.

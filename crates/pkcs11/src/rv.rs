@@ -148,5 +148,7 @@ mod tests {
             let line = format!("| {name} | {meaning:?} | {repair:?} | {elsewhere} | {breaker:?} |");
             assert!(documented.contains(&line), "docs/pkcs11.md lacks: {line}");
         }
+        let rows = documented.lines().filter(|line| line.starts_with("| CKR_")).count();
+        assert_eq!(rows, TABLE.len(), "docs/pkcs11.md has rows that the table lacks");
     }
 }

@@ -1,13 +1,18 @@
 //! Sessions that end, are few, or are all taken.
 
 use crate::rig::{AAD, BOTH, PATIENCE, Part, Rig, TEXT, THREADS, eventually, frame};
-use holdfast_pkcs11::{Error, Isolation, Status, wait};
+use holdfast_pkcs11::{Encrypted, Error, Isolation, Status, wait};
 use holdfast_test_tokens::{Function, Token, When};
 use std::time::{Duration, Instant};
 
 /// A rig whose health checks come only when they are asked for.
 fn undisturbed(labels: &[&str], isolation: Isolation) -> Option<Rig> {
     Rig::with(labels, isolation, |_, settings| settings.check_interval = Duration::from_secs(600))
+}
+
+fn encrypt(rig: &Rig, verify: bool, budget: Duration) -> Result<Encrypted, Error> {
+    let deadline = Instant::now() + budget;
+    wait(rig.fleet.encrypt("demo", TEXT, |metadata| frame(AAD, metadata), verify, deadline))
 }
 
 #[test]
@@ -164,6 +169,22 @@ fn the_second_hsm_that_is_tried_gets_all_the_time_that_is_left() {
     for part in &rig.parts {
         let _ = part.faults.delay("C_Encrypt", Duration::from_millis(300));
     }
-    let deadline = Instant::now() + Duration::from_secs(20);
-    wait(rig.fleet.encrypt("demo", TEXT, |metadata| frame(AAD, metadata), false, deadline)).unwrap();
+    encrypt(&rig, false, Duration::from_secs(20)).unwrap();
+}
+
+#[test]
+fn a_first_hsm_that_hangs_leaves_the_second_as_much_time_for_a_verified_encryption() {
+    let rig = Rig::with(&["hangs", "slow"], Isolation::Process, |_, settings| {
+        settings.check_interval = Duration::from_secs(600);
+        settings.attempt_time = Duration::from_secs(2);
+        settings.hsms.iter_mut().for_each(|hsm| hsm.hang_time = Duration::from_secs(60));
+    });
+    let Some(rig) = rig else { return };
+    let _ = rig.parts[1].faults.delay("C_Encrypt", Duration::from_millis(1500));
+    let hang = rig.faults().hang("C_EncryptInit", When::Always);
+    while rig.faults().inside(Function::C_EncryptInit) == 0 {
+        // 2.5 s for each, and not 4 and 1.
+        encrypt(&rig, true, Duration::from_secs(5)).unwrap();
+    }
+    rig.faults().lift(hang);
 }
