@@ -5,6 +5,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::sandbox::SandboxFailure;
 use holdfast_gate::query::{Decision, Query};
@@ -45,7 +46,7 @@ pub use bindings::fits;
 pub use cases::{Case, CaseFailure, CasesError, TestReport, effect_name, read_cases, run_cases};
 pub use component::ComponentPolicy;
 pub use failure::PolicyFailure;
-pub use guest::{Limits, Sandbox};
+pub use guest::{Awake, Limits, Sandbox};
 pub use load::{Load, LoadError, Problem, Source};
 pub use loader::Loader;
 pub use measure::{Cost, cached_time, costs, fresh_times, warm_time};
@@ -64,6 +65,16 @@ pub type Deciding<'a> = Pin<Box<dyn Future<Output = Result<Arc<Decision>, Policy
 pub trait Policy: Send + Sync {
     /// Decides one query. A failure is never an allow: the gate refuses with InternalException.
     fn decide<'a>(&'a self, query: &'a Query) -> Deciding<'a>;
+
+    /// The same for nobody who waits, and on the calling thread alone: for one that is behind all others.
+    fn decide_apart<'a>(&'a self, query: &'a Query) -> Deciding<'a> {
+        self.decide(query)
+    }
+
+    /// A decision was given up so long after it began. Tells whether that is the policy's failure, which is counted then.
+    fn given_up(&self, _after: Duration) -> bool {
+        false
+    }
 
     /// What decides, for audit records and logs.
     fn identity(&self) -> &PolicyIdentity;

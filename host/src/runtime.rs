@@ -3,7 +3,7 @@
 mod prune;
 mod watch;
 
-pub use prune::{keep_pruning, mark_used};
+pub use prune::{FilesInUse, keep_pruning, mark_used};
 pub use watch::{finish, keep_checking, keep_reloading, keep_tallying};
 
 use crate::audit::{AuditError, AuditLog, Tally, policy_change};

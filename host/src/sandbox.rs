@@ -7,8 +7,8 @@ mod memory;
 mod ticker;
 
 pub use compiled::{CompiledCache, LoadError, digest};
-pub(crate) use engine::TRIAL_FUEL;
 pub use engine::{Sandbox, Size, TRIAL_TIME, pause, trial};
+pub(crate) use engine::{TRIAL_FUEL, pause_time};
 pub use failure::{FailureCounts, SandboxFailure};
 pub use memory::MemoryLimit;
 pub use ticker::Ticker;

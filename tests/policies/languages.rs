@@ -37,3 +37,43 @@ fn javascript() {
 fn python_with_everything_denied() {
     decides_as_cedar_does("python", false);
 }
+
+/// A new policy has these files, and all that its own files name.
+#[track_caller]
+fn is_made(language: &str, files: &[&str]) {
+    let folder = Folder::new();
+    let told = folder.policy(&format!("new payments --lang {language}")).done();
+    assert!(told.contains("payments/README.md"), "{told}");
+    let read = |name: &str| std::fs::read_to_string(folder.path("payments").join(name)).unwrap();
+    for file in
+        files.iter().chain(&["README.md", "policy.toml", "cases.toml", "wit/policy.wit", ".gitignore"])
+    {
+        assert!(!read(file).is_empty(), "{language}: {file}");
+    }
+    let project: toml::Table = read("policy.toml").parse().unwrap();
+    assert_eq!(project["name"].as_str(), Some("payments"));
+    for file in project["tests"].as_array().unwrap() {
+        read(file.as_str().unwrap());
+    }
+    let steps = read("README.md");
+    assert!(steps.contains("holdfast policy test") && steps.contains("holdfast policy pack"), "{steps}");
+    // What is built is where the project looks for it.
+    let component = Path::new(project["component"].as_str().unwrap()).parent().unwrap();
+    let built = format!("/{}", component.iter().next().unwrap().to_str().unwrap());
+    assert!(read(".gitignore").lines().any(|line| line == built), "{language}: {built}");
+}
+
+#[test]
+fn a_new_policy_in_rust_has_all_that_it_is_built_from() {
+    is_made("rust", &["Cargo.toml", "src/lib.rs"]);
+}
+
+#[test]
+fn a_new_policy_in_javascript_has_all_that_it_is_built_from() {
+    is_made("js", &["package.json", "build.mjs", "policy.js"]);
+}
+
+#[test]
+fn a_new_policy_in_python_has_all_that_it_is_built_from() {
+    is_made("python", &["policy.py"]);
+}

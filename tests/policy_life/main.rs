@@ -9,5 +9,7 @@ mod refusing;
 mod rollback;
 mod room;
 mod shadow;
+mod signer;
 mod socket;
 mod stage;
+mod trust;

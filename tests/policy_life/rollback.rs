@@ -1,6 +1,6 @@
 //! A policy that fails too often after its activation is taken back by the host itself.
 
-use holdfast_tests::{Host, Operation, Reply, encrypt_body, wait_for};
+use holdfast_tests::{Host, Operation, Reply, encrypt_body, request_id, wait_for};
 use serde_json::json;
 use toml::Table;
 
@@ -47,6 +47,26 @@ fn a_policy_that_fails_too_often_is_taken_back_loudly_and_stays_back() {
     assert!(recorded, "it is in the audit log");
     host.restart();
     ask(&host, "hostile-trap").ok();
+}
+
+#[test]
+fn the_record_of_a_request_without_a_decision_says_which_policy_failed() {
+    let host = setup().start();
+    let bad = misbehaving(host.scratch(), "bad", "reads-kms-operation");
+    stage(&host, &bad);
+    let activation = activate(&host, &bad);
+    for what in ["hostile-trap", "hostile-loop"] {
+        let id = request_id();
+        let mut body = encrypt_body("text");
+        body["requestMetadata"]["kmsOperation"] = json!(what);
+        body["requestMetadata"]["kmsRequestId"] = json!(id);
+        host.client().call(Operation::Encrypt, "demo", body).refused(500, "InternalException");
+        let record = host.wait_for_record(&id);
+        let policy = &record["policy"];
+        assert_eq!((&policy["artefact"], &policy["activation"]), (&json!(bad.digest), &json!(activation)));
+        assert!(policy["component"].is_string() && policy["revision"].is_string(), "{what}: {policy}");
+        assert!(policy.get("effect").is_none() && record["decrypts"].is_array(), "{what}: {record}");
+    }
 }
 
 #[test]

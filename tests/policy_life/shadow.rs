@@ -3,7 +3,7 @@
 use holdfast_tests::{Host, Operation, encrypt_body, wait_for};
 
 use crate::artefact::{cedar, misbehaving};
-use crate::room::{forbids, permits, policy, setup, stage, standing};
+use crate::room::{forbids, permits, policy, refused, setup, stage, standing};
 
 fn ask(host: &Host, times: usize) {
     let mut client = host.client();
@@ -82,4 +82,18 @@ fn a_shadow_that_loops_slows_nothing_and_its_queue_is_bounded() {
         (count(&host, "dropped") > 0).then_some(())
     });
     wait_for("a failure of the shadow", || (count(&host, "would-fail") > 0).then_some(()));
+}
+
+#[test]
+fn a_shadow_beside_nothing_is_refused() {
+    let without = |config: &mut toml::Table, _: &std::path::Path| {
+        config["key_store"][0].as_table_mut().unwrap().remove("policy");
+    };
+    let host = setup().config(without).start();
+    let one = cedar(host.scratch(), "one", &permits("one"), "");
+    stage(&host, &one);
+    let complaint = refused(&host, &["shadow", &one.digest]);
+    assert!(complaint.contains("demo") && complaint.contains("activate one first"), "{complaint}");
+    policy(&host, &["activate", &one.digest]);
+    policy(&host, &["shadow", &one.digest]);
 }

@@ -1,11 +1,14 @@
 //! What is checked before a policy can go live. What fails leaves everything as it was.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use holdfast_tests::{Host, Operation, components, encrypt_body, hostile};
 use serde_json::Value;
 use toml::Table;
 
 use crate::artefact::{Artefact, cedar, misbehaving, raw};
-use crate::room::{permits, policy, refused, setup, stage, standing};
+use crate::room::{activate, forbids, permits, policy, refused, setup, stage, standing};
+use crate::signer::{Signer, signature_file, trusting};
 
 /// It is refused with every part in the complaint; nothing is staged, and the host decides as before.
 #[track_caller]
@@ -81,8 +84,44 @@ fn a_policy_that_nobody_signed_is_refused_unless_the_configuration_says_so() {
         .start();
     let artefact = cedar(host.scratch(), "one", &permits("one"), "");
     not_staged(&host, &artefact, &["isn't signed", "policy sign"]);
-    let mut signature = artefact.file.clone().into_os_string();
-    signature.push(".minisig");
+    let signature = signature_file(&artefact);
     std::fs::write(signature, "untrusted comment: x\nRWQ\ntrusted comment: y\nzzz\n").unwrap();
     not_staged(&host, &artefact, &["signature"]);
+}
+
+/// A copy of a signature that says it is by the key of another public key.
+fn in_the_name_of(signature: &str, public: &str) -> String {
+    let mut lines: Vec<String> = signature.lines().map(str::to_owned).collect();
+    let (mut bytes, public) = (STANDARD.decode(&lines[1]).unwrap(), STANDARD.decode(public).unwrap());
+    // Algorithm, key id, and the rest.
+    bytes[2..10].copy_from_slice(&public[2..10]);
+    lines[1] = STANDARD.encode(bytes);
+    lines.join("\n") + "\n"
+}
+
+#[test]
+fn a_signature_that_does_not_count_is_refused_and_the_active_policy_stays() {
+    let [trusted, stranger] = [0, 1].map(|_| Signer::new());
+    let host = trusting(&[&trusted]).start();
+    let one = cedar(host.scratch(), "one", &permits("one"), "");
+    trusted.sign(&one);
+    stage(&host, &one);
+    activate(&host, &one);
+
+    let two = cedar(host.scratch(), "two", &forbids("two"), "");
+    let refused = |signature: &str, reason: &str| {
+        std::fs::write(signature_file(&two), signature).unwrap();
+        let complaint = refused(&host, &["stage", two.file.to_str().unwrap()]);
+        assert!(complaint.contains(reason), "{reason:?} is not in: {complaint}");
+        let staged = policy(&host, &["status"])["status"]["staged"].clone();
+        assert_eq!(staged.as_array().unwrap().len(), 1, "{staged}");
+        assert_eq!(standing(&host, "demo")["artefact"], one.digest.as_str());
+        host.client().call(Operation::Encrypt, "demo", encrypt_body("text")).ok();
+    };
+    let strangers = stranger.signature(&two);
+    refused(&strangers, "isn't trusted");
+    refused(&in_the_name_of(&strangers, &trusted.public), "doesn't fit the file");
+    refused(&trusted.signature(&one), "doesn't fit the file");
+    trusted.sign(&two);
+    stage(&host, &two);
 }

@@ -67,7 +67,7 @@ impl Admission {
             decrypts: DecryptCounts::default(),
         };
         query.decrypts = counter.count(&query);
-        trace.decrypts = query.decrypts;
+        trace.decrypts = Some(query.decrypts);
         Ok((Asked { operation, key_id: key_id.to_owned(), inputs: self.inputs }, query))
     }
 

@@ -25,7 +25,7 @@ pub struct Record<'a> {
     pub client: Option<&'a str>,
     /// The subject of its certificate.
     pub tls_peer: Option<&'a str>,
-    /// Which policy decided.
+    /// Which policy was asked, whatever came of it.
     pub policy: Option<Policy<'a>>,
     /// The HTTP status.
     pub status: u16,
@@ -37,7 +37,7 @@ pub struct Record<'a> {
     pub components: Option<(&'a str, &'a str)>,
 }
 
-/// The policy that decided.
+/// The policy that was asked.
 #[derive(Clone, Copy)]
 pub struct Policy<'a> {
     /// The component's digest.
@@ -83,16 +83,22 @@ impl Record<'_> {
     }
 
     fn decision(&self, line: &mut Line) {
-        let Some(decision) = &self.trace.decision else { return };
-        let DecryptCounts { minute, hour, key_minute, key_hour } = self.trace.decrypts;
-        line.raw("decrypts", &format!("[{minute},{hour},{key_minute},{key_hour}]"));
-        line.open("policy");
-        line.text("effect", if decision.effect == Effect::Allow { "allow" } else { "deny" });
-        line.texts("rules", &decision.rules);
-        if !decision.errors.is_empty() {
-            line.texts("errors", &decision.errors);
+        if let Some(DecryptCounts { minute, hour, key_minute, key_hour }) = self.trace.decrypts {
+            line.raw("decrypts", &format!("[{minute},{hour},{key_minute},{key_hour}]"));
         }
-        line.optional("message", decision.message.as_deref());
+        let decision = self.trace.decision.as_deref();
+        if decision.is_none() && self.policy.is_none() {
+            return;
+        }
+        line.open("policy");
+        if let Some(decision) = decision {
+            line.text("effect", if decision.effect == Effect::Allow { "allow" } else { "deny" });
+            line.texts("rules", &decision.rules);
+            if !decision.errors.is_empty() {
+                line.texts("errors", &decision.errors);
+            }
+            line.optional("message", decision.message.as_deref());
+        }
         if let Some(policy) = self.policy {
             line.text("component", policy.component);
             line.text("revision", policy.revision);
@@ -245,5 +251,29 @@ mod tests {
             (Some(403), Some("AccessDeniedException"))
         );
         assert_eq!((read["microseconds"].as_u64(), read["proxyComponent"].as_str()), (Some(250), Some("p")));
+        assert!(read.get("policy").is_none() && read.get("decrypts").is_none(), "no policy was asked");
+    }
+
+    #[test]
+    fn l1_a_record_says_which_policy_gave_no_decision() {
+        let mut trace = Trace::new(1_440_938_160);
+        trace.decrypts = Some(DecryptCounts { minute: 1, hour: 2, key_minute: 3, key_hour: 4 });
+        let policy = Policy { component: "c", revision: "r", activation: Some(("a", 7)) };
+        let record = Record {
+            trace: &trace,
+            received: 0,
+            key_store: "demo",
+            client: None,
+            tls_peer: None,
+            policy: Some(policy),
+            status: 500,
+            error: Some(ErrorName::Internal),
+            microseconds: 1,
+            components: None,
+        };
+        let read: serde_json::Value = serde_json::from_str(&record.line()).unwrap();
+        let asked =
+            serde_json::json!({ "component": "c", "revision": "r", "artefact": "a", "activation": 7 });
+        assert_eq!((&read["policy"], &read["decrypts"]), (&asked, &serde_json::json!([1, 2, 3, 4])));
     }
 }

@@ -22,8 +22,8 @@ pub struct Trace {
     pub called: Option<Called>,
     /// Whether the component was shown the body.
     pub admitted: bool,
-    /// What the principal decrypted before, as the policy could see it.
-    pub decrypts: DecryptCounts,
+    /// What the principal decrypted before, as a policy can see it; `None` while there is nothing to ask one about.
+    pub decrypts: Option<DecryptCounts>,
     /// What the policy said.
     pub decision: Option<Arc<Decision>>,
     /// Which key manager served.
@@ -47,7 +47,7 @@ impl Trace {
             metadata: None,
             called: None,
             admitted: false,
-            decrypts: DecryptCounts::default(),
+            decrypts: None,
             decision: None,
             key_manager: None,
             refused: None,

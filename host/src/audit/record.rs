@@ -32,7 +32,7 @@ pub struct Finished<'a> {
 
 /// One line, with its line feed.
 pub fn record(trace: &Trace, finished: &Finished<'_>) -> String {
-    let policy = trace.decided_by.as_ref().map(|active| {
+    let policy = trace.asked.as_ref().map(|active| {
         let identity = active.policy.identity();
         let activation = match &active.origin {
             Origin::Activation { number, artefact } => Some((artefact.as_str(), *number)),
@@ -40,6 +40,8 @@ pub fn record(trace: &Trace, finished: &Finished<'_>) -> String {
         };
         record::Policy { component: &identity.component, revision: &identity.revision, activation }
     });
+    // The configuration's policy, where it can't be loaded: there is nothing to tell of it.
+    let policy = policy.filter(|policy| !policy.component.is_empty() || policy.activation.is_some());
     Record {
         trace: &trace.known,
         received: milliseconds(finished.received),

@@ -85,7 +85,8 @@ async fn serve(config: &Config, quota: &Quota, output: &mut Output) -> Result<()
     output.line(format_args!("listening on {scheme}://{}", server.address()?))?;
     output.flush()?;
     tokio::spawn(quota.clone().keep());
-    tokio::spawn(runtime::keep_pruning(config.components.cache.clone(), start));
+    let loaded = assembled.policies.files_in_use();
+    tokio::spawn(runtime::keep_pruning(config.components.cache.clone(), start, loaded));
     tokio::spawn(runtime::keep_checking(exchange.clone()));
     tokio::spawn(runtime::keep_tallying(exchange.clone()));
     let Runtime { exchange: _, vault, policies, failing } = assembled;

@@ -41,11 +41,12 @@ impl Admission {
             ErrorName::AccessDenied,
             "no policy is configured for this key store, so every operation is refused",
         ))?;
+        // Before the answer: the records of a policy that fails, or is too late, must say which one it was.
+        trace.asked = Some(active.clone());
         let decision = active.decide(query).await.map_err(|failure| {
             tracing::error!(key_store = name, %failure, "the policy failed; the request is refused");
             refusals::undecided()
         })?;
-        trace.decided_by = Some(active);
         let granted = asked.decided(decision, &mut trace.known)?;
         Ok(Grant::new(store, granted))
     }

@@ -8,8 +8,8 @@ use std::time::Instant;
 pub struct Trace {
     /// What every home of the gate knows.
     pub known: holdfast_gate::Trace,
-    /// Who decided.
-    pub decided_by: Option<Arc<Active>>,
+    /// Who was asked, whether or not there was an answer.
+    pub asked: Option<Arc<Active>>,
     /// When the request's budget ends.
     pub deadline: Instant,
     /// Whether the gate is at work (waiting for the body, the policy, the key), so that a request out of time tells
@@ -20,6 +20,6 @@ pub struct Trace {
 impl Trace {
     /// Nothing known yet of a request that came at `time` (seconds since 1970) and must be answered before `deadline`.
     pub fn new(time: u64, deadline: Instant) -> Trace {
-        Trace { known: holdfast_gate::Trace::new(time), decided_by: None, deadline, in_gate: false }
+        Trace { known: holdfast_gate::Trace::new(time), asked: None, deadline, in_gate: false }
     }
 }

@@ -104,7 +104,7 @@ impl Generations {
 }
 
 fn size(key: &[u8], decision: &Decision) -> usize {
-    let texts = decision.rules.iter().chain(&decision.errors);
+    let texts = decision.rules.iter().chain(&decision.errors).chain(&decision.message);
     ENTRY_OVERHEAD + key.len() + texts.map(|text| text.len() + size_of::<String>()).sum::<usize>()
 }
 

@@ -12,13 +12,15 @@ use super::bindings::types;
 use super::cache::DecisionCache;
 use super::facts::{Reads, key};
 use super::failure::{LimitReached, PolicyFailure};
-use super::guest::{self, Limits, Run};
+use super::guest::{self, LEAST_TICKS, Limits, Run};
 use super::load::{Load, LoadError, Loaded};
 use super::slow::Pace;
 use super::{Deciding, Policy, PolicyIdentity, PolicyMetrics};
 
 /// On a busy machine the host itself may have waited.
 const LEAST_TIME: Duration = Duration::from_millis(10);
+/// A shadow's thread may wait so many times as long as others.
+const SHADOWS_PATIENCE: u32 = 10;
 
 /// A component that has read its document. Each decision that isn't cached runs in a fresh instance.
 pub struct ComponentPolicy {
@@ -73,12 +75,44 @@ impl ComponentPolicy {
 
     /// Asks a fresh instance, past the cache.
     pub(super) async fn evaluate(&self, query: &Query) -> Result<Decision, PolicyFailure> {
+        self.evaluate_as(Run::Deciding, query).await
+    }
+
+    async fn evaluate_as(&self, what: Run, query: &Query) -> Result<Decision, PolicyFailure> {
         let closed =
             |_| PolicyFailure { kind: SandboxFailure::Busy, detail: "the policy is closed".to_owned() };
         let slot = self.slots.clone().acquire_owned().await.map_err(closed)?;
+        // A shadow goes on deciding when no more requests come.
+        (self.loaded.awake)();
         let (loaded, reads) = (self.loaded.clone(), self.reads);
-        let run = run(loaded, reads, self.limits.time, self.limits.output, query.clone(), slot);
-        self.check(self.pace.run(Box::pin(run)).await?)
+        let run = run(loaded, reads, what, self.limits.time, self.limits.output, query.clone(), slot);
+        self.check(match what {
+            // The threads for slow decisions are those of policies that requests wait for.
+            Run::Shadowing => run.await?,
+            Run::Loading | Run::Deciding => self.pace.run(Box::pin(run)).await?,
+        })
+    }
+
+    /// A decision of the cache's, or of a fresh instance.
+    fn decide_as<'a>(&'a self, what: Run, query: &'a Query) -> Deciding<'a> {
+        let key = if self.reads.repeat() {
+            let key = key(&self.reads.view(query, &self.reads.others(query)));
+            if let Some(decision) = self.cache.get(&key) {
+                return Box::pin(std::future::ready(Ok(decision)));
+            }
+            Some(key)
+        } else {
+            self.cache.miss();
+            None
+        };
+        Box::pin(async move {
+            let decided = self.evaluate_as(what, query).await;
+            let decision = Arc::new(decided.inspect_err(|failure| self.failures.count(failure.kind))?);
+            if let Some(key) = key {
+                self.cache.put(key, decision.clone());
+            }
+            Ok(decision)
+        })
     }
 
     /// Takes a decision only if it is one of this document.
@@ -97,12 +131,13 @@ impl ComponentPolicy {
 async fn run(
     loaded: Arc<Loaded>,
     reads: Reads,
+    what: Run,
     time: Duration,
     output: usize,
     query: Query,
     _slot: OwnedSemaphorePermit,
 ) -> Result<types::Decision, PolicyFailure> {
-    let mut store = guest::store(&loaded.engine, Run::Deciding, time, loaded.memory, output);
+    let mut store = guest::store(&loaded.engine, what, time, loaded.memory, output);
     let decision = async {
         let policy = loaded.instance(&mut store, reads.time(&query)).await?;
         let others = reads.others(&query);
@@ -112,9 +147,28 @@ async fn run(
     if loaded.is_snapshot() {
         return Ok(decision.await?);
     }
-    // A component that waits inside WASI doesn't run, so no tick ends it.
-    let late = |_| PolicyFailure::from(wasmtime::Error::from(LimitReached::Time(time.as_millis())));
-    Ok(tokio::time::timeout(time.max(LEAST_TIME), decision).await.map_err(late)??)
+    let patience = if what == Run::Shadowing { time * SHADOWS_PATIENCE } else { time };
+    Ok(unless_waiting(patience.max(LEAST_TIME), decision).await?)
+}
+
+/// Ends a decision after `time`. A component that waits inside WASI doesn't run, so no tick of the engine's ends it.
+///
+/// The time is taken in steps, which don't begin before this thread has seen the end of the one before: a decision that
+/// had to wait for the thread isn't out of time, as little as one whose ticks nobody saw.
+async fn unless_waiting<T>(
+    time: Duration,
+    decision: impl Future<Output = wasmtime::Result<T>>,
+) -> wasmtime::Result<T> {
+    let over = async {
+        for _ in 0..LEAST_TICKS {
+            tokio::time::sleep(time / LEAST_TICKS).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        decided = decision => decided,
+        () = over => Err(LimitReached::Time(time.as_millis()).into()),
+    }
 }
 
 /// Instances at a time: those with memory of their own are few.
@@ -126,24 +180,19 @@ fn slots(limits: &Limits, snapshot: bool) -> usize {
 
 impl Policy for ComponentPolicy {
     fn decide<'a>(&'a self, query: &'a Query) -> Deciding<'a> {
-        let key = if self.reads.repeat() {
-            let key = key(&self.reads.view(query, &self.reads.others(query)));
-            if let Some(decision) = self.cache.get(&key) {
-                return Box::pin(std::future::ready(Ok(decision)));
-            }
-            Some(key)
-        } else {
-            self.cache.miss();
-            None
-        };
-        Box::pin(async move {
-            let decided = self.evaluate(query).await;
-            let decision = Arc::new(decided.inspect_err(|failure| self.failures.count(failure.kind))?);
-            if let Some(key) = key {
-                self.cache.put(key, decision.clone());
-            }
-            Ok(decision)
-        })
+        self.decide_as(Run::Deciding, query)
+    }
+
+    fn decide_apart<'a>(&'a self, query: &'a Query) -> Deciding<'a> {
+        self.decide_as(Run::Shadowing, query)
+    }
+
+    fn given_up(&self, after: Duration) -> bool {
+        let late = after >= self.limits.time;
+        if late {
+            self.failures.count(SandboxFailure::Time);
+        }
+        late
     }
 
     fn identity(&self) -> &PolicyIdentity {
@@ -155,5 +204,32 @@ impl Policy for ComponentPolicy {
         let mut metrics = PolicyMetrics { failures, ..PolicyMetrics::default() };
         self.cache.measure(&mut metrics);
         metrics
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIME: Duration = Duration::from_millis(40);
+
+    #[tokio::test]
+    async fn a_decision_that_waits_inside_wasi_ends() {
+        let endless = std::future::pending::<wasmtime::Result<()>>();
+        let error = unless_waiting(TIME, endless).await.unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(LimitReached::Time(40))), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_decision_that_waits_for_its_thread_goes_on() {
+        let starved = async {
+            // Fewer than the steps that the time is taken in.
+            for _ in 0..LEAST_TICKS - 2 {
+                std::thread::sleep(TIME);
+                tokio::task::yield_now().await;
+            }
+            Ok(())
+        };
+        assert!(unless_waiting(TIME, starved).await.is_ok());
     }
 }

@@ -22,7 +22,7 @@ impl PolicyFailure {
 /// What the store's limits end a guest with.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LimitReached {
-    #[error("it ran for more than {0} ms")]
+    #[error("it wasn't done within {0} ms")]
     Time(u128),
     #[error("it asked for {wanted} bytes of memory, and {limit} are allowed")]
     Memory { wanted: usize, limit: usize },

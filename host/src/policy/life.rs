@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::audit::AuditError;
+use crate::runtime::FilesInUse;
 
 use super::probation::Probation;
 use super::registry::{Cause, Registry, RegistryError, State};
@@ -18,17 +18,21 @@ use super::{
 
 mod automatic;
 mod check;
+mod record;
 mod shadowing;
 mod stage;
 mod standing;
 mod start;
+mod trust;
 mod warm;
 
 pub use automatic::keep_rolling_back;
 use automatic::mark_failed;
 pub use check::{COMMAND as CHECKER, Checked, CheckerError, run_checker};
+pub use record::{Change, Record, RecordError, Recording, Told};
 pub use stage::StageReport;
 pub use standing::{KeyStoreStanding, Standing, Watched};
+pub use trust::Distrust;
 use warm::Warm;
 
 /// Whose policies a command is about.
@@ -79,9 +83,23 @@ pub enum LifeError {
     /// There is nothing to go back to.
     #[error("key store {0} has no earlier policy that didn't fail; activate a staged one")]
     NothingBefore(String),
+    /// It was trusted when it was staged, and isn't any more.
+    #[error(
+        "the staged policy {artefact} isn't trusted now: {why}; stage it again with the signature of a trusted key, or \
+         choose another one"
+    )]
+    Untrusted {
+        /// Its digest.
+        artefact: String,
+        /// Why not.
+        why: Distrust,
+    },
+    /// There is nothing to compare a shadow with.
+    #[error("key store {0} has no policy that a shadow could decide beside; activate one first")]
+    NothingBeside(String),
     /// The change can't be recorded.
     #[error("the change can't be recorded, so it isn't made: {0}")]
-    Audit(crate::audit::AuditError),
+    Audit(RecordError),
     /// A thread can't be started.
     #[error("can't start the shadow: {0}")]
     Thread(std::io::Error),
@@ -120,40 +138,6 @@ struct Place {
     slot: Arc<PolicySlot>,
 }
 
-/// A change of policy, for the audit log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
-    /// Whose policy.
-    pub key_store: String,
-    /// The activation's number.
-    pub activation: u64,
-    /// What decides now; `None`: the configuration's policy.
-    pub artefact: Option<String>,
-    /// What brought it about.
-    pub cause: Cause,
-    /// Who.
-    pub by: String,
-}
-
-/// What the audit log is told of a change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// It is about to be made.
-    Coming(Change),
-    /// It was told of, and wasn't made.
-    NotMade {
-        /// Which.
-        change: Change,
-        /// Why.
-        reason: String,
-    },
-}
-
-/// Writes into the audit log what becomes of changes.
-pub type Record = Box<dyn Fn(Told) -> Recording + Send + Sync>;
-/// The future of a [`Record`].
-pub type Recording = std::pin::Pin<Box<dyn Future<Output = Result<(), AuditError>> + Send>>;
-
 /// The policies of a host.
 pub struct Lifecycle {
     places: BTreeMap<String, Place>,
@@ -166,6 +150,7 @@ pub struct Lifecycle {
     warm: Mutex<Warm>,
     failed: mpsc::UnboundedSender<Failed>,
     record: Mutex<Option<Arc<Record>>>,
+    files: Arc<FilesInUse>,
 }
 
 impl Lifecycle {
@@ -174,9 +159,9 @@ impl Lifecycle {
         self.places.get(key_store).map(|place| place.slot.clone())
     }
 
-    /// Where changes are recorded from now on.
-    pub fn record_by(&self, record: Record) {
-        *self.record.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(record));
+    /// The files that the policies are made of which were loaded since the start.
+    pub fn files_in_use(&self) -> Arc<FilesInUse> {
+        self.files.clone()
     }
 
     /// Lets a staged artefact decide. All key stores change together or none does.
@@ -207,6 +192,10 @@ impl Lifecycle {
         cause: Cause,
         failed: Option<&Failed>,
     ) -> Result<Activated, LifeError> {
+        let state = self.registry.lock().await.state().clone();
+        for artefact in wanted.iter().filter_map(|(_, artefact)| artefact.as_deref()) {
+            self.check_trust(&state, artefact)?;
+        }
         let mut loaded = Vec::new();
         for (name, artefact) in wanted {
             let policy = self.loaded(&name, artefact.as_deref()).await?;
@@ -244,7 +233,12 @@ impl Lifecycle {
                 let activate = |Change { key_store, artefact, .. }: &Change| {
                     state.activate(key_store, artefact.as_deref(), time, by, cause.clone())
                 };
-                changes.iter().map(activate).collect::<Vec<u64>>()
+                let numbers = changes.iter().map(activate).collect::<Vec<u64>>();
+                // A shadow ends where nothing decides that it could be compared with.
+                for (name, ..) in loaded.iter().filter(|(.., policy)| policy.is_none()) {
+                    state.set_shadow(name, None);
+                }
+                numbers
             })
         });
         match written {
@@ -269,41 +263,6 @@ impl Lifecycle {
             );
         }
         Ok(Activated { changes, milliseconds: begun.elapsed().as_secs_f64() * 1000.0 })
-    }
-
-    /// Tells the audit log of all changes, or of none, and gives what it was told of. A change that must be made is made
-    /// without, too: a policy that fails must not stay because the log can't be written either.
-    async fn announce(&self, changes: &[Change], must: bool) -> Result<Vec<Change>, LifeError> {
-        let mut told = Vec::new();
-        for change in changes {
-            match self.tell(Told::Coming(change.clone())).await {
-                Ok(()) => told.push(change.clone()),
-                Err(error) if must => {
-                    tracing::error!(%error, "the automatic rollback isn't in the audit log");
-                }
-                Err(error) => {
-                    // This one may be there too: a write may fail after its line.
-                    told.push(change.clone());
-                    self.take_back(&told, &error).await;
-                    return Err(LifeError::Audit(error));
-                }
-            }
-        }
-        Ok(told)
-    }
-
-    /// Tells the audit log that changes weren't made that it was told of.
-    async fn take_back(&self, changes: &[Change], why: &(dyn std::error::Error + Sync)) {
-        for change in changes {
-            let told = Told::NotMade { change: change.clone(), reason: why.to_string() };
-            if let Err(error) = self.tell(told).await {
-                let Change { key_store, activation, .. } = change;
-                tracing::error!(
-                    key_store, activation, %error,
-                    "the audit log has a change of policy that wasn't made, and can't be told so"
-                );
-            }
-        }
     }
 
     fn swap(&self, name: &str, artefact: Option<String>, policy: Option<Arc<ComponentPolicy>>, number: u64) {
@@ -333,7 +292,8 @@ impl Lifecycle {
     /// What a rollback of a key store leads to.
     fn target(&self, state: &State, name: &str, to: Option<u64>) -> Result<Option<String>, LifeError> {
         match to {
-            None => self.before(state, name),
+            // One that isn't trusted any more isn't left out, but refused later: who asks for it decides what to do.
+            None => self.before(state, name, |_| true),
             Some(0) => Ok(None),
             Some(number) => {
                 let known = state.key_stores.get(name);
@@ -349,9 +309,14 @@ impl Lifecycle {
     }
 
     /// The last policy that didn't fail. Where none is configured, that isn't what one goes back to without saying so.
-    fn before(&self, state: &State, name: &str) -> Result<Option<String>, LifeError> {
+    fn before(
+        &self,
+        state: &State,
+        name: &str,
+        may_decide: impl Fn(&str) -> bool,
+    ) -> Result<Option<String>, LifeError> {
         let configured = self.places.get(name).is_some_and(|place| place.configured.policy.is_some());
-        let before = state.before(name).filter(|before| before.is_some() || configured);
+        let before = state.before(name, may_decide).filter(|before| before.is_some() || configured);
         before.ok_or_else(|| LifeError::NothingBefore(name.to_owned()))
     }
 
@@ -433,26 +398,31 @@ impl Lifecycle {
                 None => return Ok(None),
             },
         };
+        self.load_parts(place, component, document).await.map(Some)
+    }
+
+    async fn load_parts(
+        &self,
+        place: &Place,
+        component: Vec<u8>,
+        document: Vec<Source>,
+    ) -> Result<Arc<ComponentPolicy>, LifeError> {
         let (loader, cache_bytes) = (self.loader.clone(), place.configured.cache_bytes);
+        let (files, folder) = (self.files.clone(), self.settings.cache.clone());
         let handle = tokio::runtime::Handle::current();
         // Reading, hashing and mapping compiled code takes a tenth of a second of a thread's time.
         let loading = tokio::task::spawn_blocking(move || {
-            handle.block_on(async {
+            let begun = SystemTime::now();
+            let policy = handle.block_on(async {
                 let limits = Limits { cache: cache_bytes, ..Limits::default() };
                 let policy = loader.load(&component, &document, limits).await?;
                 policy.warm_up().await;
-                Ok::<_, LoadError>(policy)
-            })
+                Ok::<_, LoadError>(Arc::new(policy))
+            })?;
+            files.note(&folder, begun, &policy);
+            Ok::<_, LoadError>(policy)
         });
-        Ok(Some(Arc::new(loading.await.map_err(|_| LifeError::Task)??)))
-    }
-
-    async fn tell(&self, told: Told) -> Result<(), AuditError> {
-        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match record {
-            Some(record) => record(told).await,
-            None => Ok(()),
-        }
+        Ok(loading.await.map_err(|_| LifeError::Task)??)
     }
 
     fn warm(&self) -> std::sync::MutexGuard<'_, Warm> {
@@ -477,3 +447,6 @@ fn now() -> u64 {
 fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
+
+#[cfg(test)]
+mod tests;

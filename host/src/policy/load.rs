@@ -16,7 +16,7 @@ use super::bindings::{PolicyEngine, PolicyEnginePre, types};
 use super::facts::Reads;
 use super::failure::PolicyFailure;
 use super::functions::CompiledFunctions;
-use super::guest::{self, Bounds, Limits, Run, Sandbox};
+use super::guest::{self, Awake, Bounds, Limits, Run, Sandbox};
 use super::snapshot;
 use super::stored::SnapshotFolder;
 use super::wasi::{self, Denied};
@@ -108,6 +108,8 @@ pub enum LoadError {
 /// A policy that is ready to decide.
 pub(super) struct Loaded {
     pub(super) engine: Engine,
+    /// To be called where a decision begins.
+    pub(super) awake: Awake,
     instances: PolicyEnginePre<Bounds>,
     pub(super) component: String,
     pub(super) revision: String,
@@ -171,9 +173,11 @@ impl Load<'_> {
             true => (self.component.to_vec(), WASI_MEMORY, Some(self.document.to_vec())),
             false => (self.kept_snapshot(&component, &revision).await?, self.limits.memory, None),
         };
-        (self.sandbox.watch)(&engine);
+        let awake = (self.sandbox.watch)(&engine);
         let code = (self.sandbox.compile)(&engine, &bytes).map_err(LoadError::World)?;
         let instances = prepare(&engine, &code)?;
+        // Compiling may have taken long.
+        awake();
         let mut store = self.loading_store(&engine, memory);
         let policy = instances.instantiate_async(&mut store).await.map_err(failed)?;
         let policy = policy.holdfast_policy_policy();
@@ -182,7 +186,7 @@ impl Load<'_> {
         }
         let description = policy.call_describe(&mut store).await.map_err(failed)?;
         check(&description)?;
-        Ok(Loaded { engine, instances, component, revision, description, memory, document })
+        Ok(Loaded { engine, awake, instances, component, revision, description, memory, document })
     }
 
     /// The snapshot, made unless that was done before.
@@ -213,7 +217,7 @@ impl Load<'_> {
     /// Runs the component up to the point where it has read the document and decided once.
     async fn snapshot(&self) -> Result<Vec<u8>, LoadError> {
         let engine = guest::loading_engine().map_err(LoadError::Engine)?;
-        (self.sandbox.watch)(&engine);
+        let awake = (self.sandbox.watch)(&engine);
         let (context, instrumented) = match snapshot::instrument(self.component) {
             Ok(instrumented) => instrumented,
             Err(error) => {
@@ -225,6 +229,7 @@ impl Load<'_> {
         };
         let code = (self.sandbox.compile)(&engine, &instrumented).map_err(LoadError::World)?;
         let instances = prepare(&engine, &code)?;
+        awake();
         let mut store = self.loading_store(&engine, self.limits.memory);
         let instance = instances.instance_pre().instantiate_async(&mut store).await.map_err(failed)?;
         let policy = PolicyEngine::new(&mut store, &instance).map_err(LoadError::World)?;

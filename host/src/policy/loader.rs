@@ -1,12 +1,12 @@
 //! Loads policies with caches of compiled code and snapshots.
 
 use std::io;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::{ComponentPolicy, Limits, Load, LoadError, Sandbox, Source};
+use super::{Awake, ComponentPolicy, Limits, Load, LoadError, Sandbox, Source};
 use crate::sandbox::{CompiledCache, Ticker};
 
 /// What policies are loaded with.
@@ -61,6 +61,8 @@ impl Loader {
         let watch = |engine: &Engine| {
             self.ticker.add(engine);
             self.ticker.awake();
+            let ticker = self.ticker.clone();
+            Arc::new(move || ticker.awake()) as Awake
         };
         act(Load {
             component,

@@ -72,9 +72,13 @@ impl Probation {
             Ok(decision) => !decision.errors.is_empty(),
             Err(failure) => failure.kind != SandboxFailure::Busy,
         };
-        if !failing {
-            return;
+        if failing {
+            self.note_failure();
         }
+    }
+
+    /// Counts a failing decision.
+    pub(super) fn note_failure(&self) {
         let after = self.begun.elapsed();
         if after > self.rule.within {
             return;

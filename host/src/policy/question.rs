@@ -78,6 +78,13 @@ impl Default for Decrypts {
     }
 }
 
+impl Decrypts {
+    fn counts(self) -> DecryptCounts {
+        let Decrypts { minute, hour, key_minute, key_hour } = self;
+        DecryptCounts { minute, hour, key_minute, key_hour }
+    }
+}
+
 /// Why a question isn't one.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuestionError {
@@ -144,6 +151,31 @@ impl Question {
         )
     }
 
+    /// The same query, but with what is said here.
+    pub fn over(self, query: Query) -> Result<Query, QuestionError> {
+        let principal_text = self.principal.unwrap_or(query.principal_text);
+        Ok(Query {
+            key_store: self.key_store.unwrap_or(query.key_store),
+            access_key_id: self.access_key_id.unwrap_or(query.access_key_id),
+            key_id: self.key.unwrap_or(query.key_id),
+            operation: self.operation.as_deref().map_or(Ok(query.operation), operation)?,
+            principal: identity(&principal_text),
+            principal_text,
+            kms_key: self.kms_key.as_deref().map(identity).or(query.kms_key),
+            kms_operation: self.kms_operation.unwrap_or(query.kms_operation),
+            kms_request_id: self.kms_request_id.unwrap_or(query.kms_request_id),
+            via_service: self.via_service.or(query.via_service),
+            source_vpc: self.source_vpc.or(query.source_vpc),
+            source_vpce: self.source_vpce.or(query.source_vpce),
+            other_metadata: self
+                .other_metadata
+                .map_or(query.other_metadata, |other| other.into_iter().collect()),
+            tls_peer: self.tls_peer.or(query.tls_peer),
+            time: self.time.as_ref().map_or(Ok(query.time), Time::seconds)?,
+            decrypts: self.decrypts.map_or(query.decrypts, Decrypts::counts),
+        })
+    }
+
     /// The query that the gate would make of such a request.
     pub fn query(&self) -> Result<Query, QuestionError> {
         let operation = operation(self.operation.as_deref().unwrap_or_default())?;
@@ -153,7 +185,6 @@ impl Question {
         };
         let principal = text(&self.principal, "");
         let other = self.other_metadata.iter().flatten();
-        let Decrypts { minute, hour, key_minute, key_hour } = self.decrypts.unwrap_or_default();
         Ok(Query {
             key_store: text(&self.key_store, "test"),
             access_key_id: text(&self.access_key_id, "AAAAAAAAAAAAAAAAAAAA"),
@@ -170,7 +201,7 @@ impl Question {
             other_metadata: other.map(|(name, value)| (name.clone(), value.clone())).collect(),
             tls_peer: self.tls_peer.clone(),
             time: self.time.as_ref().map_or(Ok(DEFAULT_TIME), Time::seconds)?,
-            decrypts: DecryptCounts { minute, hour, key_minute, key_hour },
+            decrypts: self.decrypts.unwrap_or_default().counts(),
         })
     }
 }
@@ -205,5 +236,25 @@ mod tests {
         let own: Question = toml::from_str("key='b'").unwrap();
         let query = own.or(&defaults).query().unwrap();
         assert_eq!((query.operation, query.key_id.as_str()), (Operation::Decrypt, "b"));
+    }
+
+    #[test]
+    fn what_is_said_goes_before_the_query_and_all_else_stays() {
+        let query = toml::from_str::<Question>(
+            "operation='Decrypt'\nkey='a'\nprincipal='someone'\nviaService='ebs'\ntime=1\ndecrypts={minute=7}",
+        );
+        let query = query.unwrap().query().unwrap();
+        assert_eq!(Question::default().over(query.clone()), Ok(query.clone()));
+        let own: Question = toml::from_str("key='b'\nprincipal='another'\noperation='Encrypt'").unwrap();
+        let expected = Query {
+            key_id: "b".to_owned(),
+            operation: Operation::Encrypt,
+            principal: identity("another"),
+            principal_text: "another".to_owned(),
+            ..query.clone()
+        };
+        assert_eq!(own.over(query.clone()), Ok(expected));
+        let wrong: Question = toml::from_str("operation='Sign'").unwrap();
+        assert_eq!(wrong.over(query), Err(QuestionError::Operation("Sign".to_owned())));
     }
 }

@@ -5,6 +5,7 @@ use holdfast_gate::arn::identity;
 use holdfast_gate::query::{DecryptCounts, Effect, Query};
 use serde::Deserialize;
 
+use super::PolicyIdentity;
 use super::question::operation;
 
 /// A record that a policy decided.
@@ -12,7 +13,7 @@ use super::question::operation;
 pub struct Recorded {
     /// What was asked. Its counts are those of the record, or zeros.
     pub query: Query,
-    /// What the counts were, if the record has them.
+    /// Whether the record has the counts.
     pub counted: bool,
     /// What was decided then.
     pub decided: Option<RecordedDecision>,
@@ -65,7 +66,9 @@ struct Metadata {
 
 #[derive(Deserialize)]
 struct Decided {
-    effect: String,
+    /// None where the policy failed.
+    effect: Option<String>,
+    #[serde(default)]
     rules: Vec<String>,
 }
 
@@ -91,6 +94,12 @@ fn pairs<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<(Strin
 }
 
 impl Recorded {
+    /// What was decided then, if `policy` can be asked the same now: one that reads the counts can't be without them.
+    pub fn comparable(&self, policy: &PolicyIdentity) -> Option<&RecordedDecision> {
+        let known = self.counted || !policy.reads.contains(&"decrypts");
+        self.decided.as_ref().filter(|_| known)
+    }
+
     /// Reads one line. `None` for records of what no policy is asked about: health, counts of refusals, requests that
     /// were refused before.
     ///
@@ -111,11 +120,13 @@ impl Recorded {
             let denied = record.error_name.as_deref() == Some(ErrorName::AccessDenied.as_str());
             denied.then(|| RecordedDecision { effect: Effect::Deny, rules: Vec::new() })
         };
-        let decided = record.policy.map(|decided| RecordedDecision {
-            effect: if decided.effect == "allow" { Effect::Allow } else { Effect::Deny },
-            rules: decided.rules,
-        });
-        let decided = decided.or_else(unasked);
+        let decided = match record.policy {
+            Some(Decided { effect, rules }) => effect.map(|effect| RecordedDecision {
+                effect: if effect == "allow" { Effect::Allow } else { Effect::Deny },
+                rules,
+            }),
+            None => unasked(),
+        };
         let [minute, hour, key_minute, key_hour] = record.decrypts.unwrap_or_default();
         Ok(Some(Recorded {
             counted: record.decrypts.is_some(),
@@ -191,5 +202,26 @@ mod tests {
         assert_eq!(decided, Some(RecordedDecision { effect: Effect::Deny, rules: Vec::new() }));
         let refused = r#"{"operation":"Encrypt","requestMetadata":{},"errorName":"ValidationException"}"#;
         assert_eq!(read(refused).unwrap().unwrap().decided, None);
+        let failed = r#"{"operation":"Encrypt","requestMetadata":{},"decrypts":[0,0,0,0],
+            "policy":{"component":"c","revision":"r"},"errorName":"InternalException"}"#;
+        let failed = read(failed).unwrap().unwrap();
+        assert_eq!((failed.decided, failed.counted), (None, true));
+    }
+
+    #[test]
+    fn what_reads_counts_is_not_compared_where_the_record_has_none() {
+        let policy = |reads: &[&'static str]| PolicyIdentity {
+            component: String::new(),
+            revision: String::new(),
+            engine: String::new(),
+            rules: Vec::new(),
+            reads: reads.to_vec(),
+        };
+        let without = r#"{"operation":"Decrypt","requestMetadata":{},"errorName":"AccessDeniedException"}"#;
+        let without = Recorded::read(without.as_bytes()).unwrap().unwrap();
+        assert!(without.comparable(&policy(&["key-id"])).is_some());
+        assert_eq!(without.comparable(&policy(&["key-id", "decrypts"])), None);
+        let with = Recorded { counted: true, ..without };
+        assert!(with.comparable(&policy(&["decrypts"])).is_some());
     }
 }

@@ -147,6 +147,11 @@ impl State {
         self.staged.iter().find(|staged| staged.artefact == artefact)
     }
 
+    /// What decides beside a key store's policy from now on.
+    pub fn set_shadow(&mut self, key_store: &str, artefact: Option<&str>) {
+        self.key_stores.entry(key_store.to_owned()).or_default().shadow = artefact.map(str::to_owned);
+    }
+
     /// Adds an activation and gives its number.
     pub fn activate(
         &mut self,
@@ -175,15 +180,17 @@ impl State {
         number
     }
 
-    /// What to go back to: what was in force before the last activation, leaving out what failed. The configuration's
-    /// policy (`None` inside) was in force before the first.
-    pub fn before(&self, key_store: &str) -> Option<Option<String>> {
+    /// What to go back to: what was in force before the last activation, leaving out what failed and artefacts that
+    /// `may_decide` says no to. The configuration's policy (`None` inside) was in force before the first.
+    pub fn before(&self, key_store: &str, may_decide: impl Fn(&str) -> bool) -> Option<Option<String>> {
         let activations = &self.key_stores.get(key_store)?.activations;
         let (last, earlier) = activations.split_last()?;
         let failed: BTreeSet<_> =
             activations.iter().filter(|a| a.failed.is_some()).map(|a| &a.artefact).collect();
-        let good =
-            earlier.iter().rev().find(|a| a.artefact != last.artefact && !failed.contains(&a.artefact));
+        let may_decide = |a: &Activation| a.artefact.as_deref().is_none_or(&may_decide);
+        let is_good =
+            |a: &&Activation| a.artefact != last.artefact && !failed.contains(&a.artefact) && may_decide(a);
+        let good = earlier.iter().rev().find(is_good);
         match good {
             Some(good) => Some(good.artefact.clone()),
             // Numbers begin at 1, so the whole history is here, and the configuration's policy stood before it.
@@ -194,16 +201,26 @@ impl State {
         }
     }
 
-    /// Removes what is staged beyond what is kept, the oldest first.
-    fn forget_the_oldest(&mut self) {
+    /// The artefacts that decide, decide as a shadow, or that a rollback may need.
+    fn in_use(&self) -> BTreeSet<String> {
         let mut used = BTreeSet::new();
-        for key_store in self.key_stores.values() {
+        for (name, key_store) in &self.key_stores {
             used.extend(key_store.shadow.clone());
             used.extend(key_store.activations.iter().rev().take(KEPT).filter_map(|a| a.artefact.clone()));
+            // It may be longer ago than that, where the last ones failed.
+            used.extend(self.before(name, |_| true).flatten());
         }
-        let mut surplus = self.staged.len().saturating_sub(STAGED);
+        used
+    }
+
+    /// Removes what is staged beyond what is kept, the oldest first, and so never what was staged last.
+    fn forget_the_oldest(&mut self) {
+        let used = self.in_use();
+        let is_unused = |staged: &Staged| !used.contains(&staged.artefact);
+        let mut surplus =
+            self.staged.iter().filter(|staged| is_unused(staged)).count().saturating_sub(STAGED);
         self.staged.retain(|staged| {
-            let goes = surplus > 0 && !used.contains(&staged.artefact);
+            let goes = surplus > 0 && is_unused(staged);
             surplus -= usize::from(goes);
             !goes
         });

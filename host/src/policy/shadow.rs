@@ -171,7 +171,7 @@ impl Seen {
             if self.ended.load(Ordering::Relaxed) {
                 return;
             }
-            let candidate = candidate.decide(&query).await.ok();
+            let candidate = candidate.decide_apart(&query).await.ok();
             let difference = compare(decided.as_deref(), candidate.as_deref());
             if let Some(counter) = self.counts.get(difference as usize) {
                 counter.fetch_add(1, Ordering::Relaxed);
@@ -249,6 +249,8 @@ fn principal(identity: &Identity, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::load::warm_up;
+    use crate::policy::{Deciding, PolicyIdentity, PolicyMetrics};
 
     fn decision(effect: Effect, rule: &str, errors: usize) -> Decision {
         let errors = vec!["an error".to_owned(); errors];
@@ -294,5 +296,43 @@ mod tests {
         let groups = seen.groups.lock().unwrap();
         assert_eq!((groups.0.len(), groups.1), (GROUPS, 10));
         assert_eq!(groups.0[&group(0)], (GROUPS + 10) as u64 + 1);
+    }
+    /// Decides only apart from requests.
+    struct Apart(PolicyIdentity);
+
+    impl Policy for Apart {
+        fn decide<'a>(&'a self, _: &'a Query) -> Deciding<'a> {
+            Box::pin(std::future::pending())
+        }
+
+        fn decide_apart<'a>(&'a self, _: &'a Query) -> Deciding<'a> {
+            Box::pin(std::future::ready(Ok(Arc::new(decision(Effect::Allow, "a", 0)))))
+        }
+
+        fn identity(&self) -> &PolicyIdentity {
+            &self.0
+        }
+
+        fn metrics(&self) -> PolicyMetrics {
+            PolicyMetrics::default()
+        }
+    }
+
+    #[test]
+    fn the_candidate_decides_apart_from_requests() {
+        let identity = PolicyIdentity {
+            component: String::new(),
+            revision: String::new(),
+            engine: String::new(),
+            rules: Vec::new(),
+            reads: Vec::new(),
+        };
+        let shadow = Shadow::start("demo", "artefact", Arc::new(Apart(identity))).unwrap();
+        shadow.offer(warm_up(), Some(Arc::new(decision(Effect::Allow, "a", 0))));
+        let begun = std::time::Instant::now();
+        while shadow.count(Difference::Same) == 0 {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(60), "it decides as requests do");
+            std::thread::yield_now();
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,19 +11,21 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::functions::kept_functions;
-use super::{ComponentPolicy, Limits, Load, LoadError, Policy, Sandbox, Source};
+use super::guest::processor_time;
+use super::{Awake, ComponentPolicy, Limits, Load, LoadError, Policy, Sandbox, Source};
 use crate::sandbox::{SandboxFailure, Ticker};
 
 /// Bits of `facts` in wit/policy.
 const KEY_ID: u32 = 1 << 2;
 const TIME: u32 = 1 << 13;
+const CLOCK: u32 = 1 << 14;
 
 /// Decides `allow` by `rule-1`.
-const ALLOW: &str = "(call $decide (i32.const 1) (i32.const 300) (i32.const 1) (i32.const 0))";
+pub(super) const ALLOW: &str = "(call $decide (i32.const 1) (i32.const 300) (i32.const 1) (i32.const 0))";
 
 /// A component whose `evaluate`, given a pointer to the query as `$query`, runs `evaluate`, and whose `describe`
 /// says that it reads `reads`.
-fn component(reads: u32, evaluate: &str) -> Vec<u8> {
+pub(super) fn component(reads: u32, evaluate: &str) -> Vec<u8> {
     component_with(reads, evaluate, "")
 }
 
@@ -122,7 +125,16 @@ async fn load_counting(
     limits: Limits,
     snapshots: Option<&Path>,
 ) -> (Result<ComponentPolicy, LoadError>, usize) {
-    let ticker = Ticker::start().unwrap();
+    load_with(Ticker::start().unwrap(), component, document, limits, snapshots).await
+}
+
+async fn load_with(
+    ticker: Ticker,
+    component: &[u8],
+    document: &[Source],
+    limits: Limits,
+    snapshots: Option<&Path>,
+) -> (Result<ComponentPolicy, LoadError>, usize) {
     let compilations = AtomicUsize::new(0);
     let compile = |engine: &Engine, bytes: &[u8]| {
         compilations.fetch_add(1, Ordering::SeqCst);
@@ -130,8 +142,9 @@ async fn load_counting(
     };
     let watch = |engine: &Engine| {
         ticker.add(engine);
-        // The ticks have to go on for as long as the engine is used.
-        std::mem::forget(ticker.clone());
+        // The ticks go on for as long as somebody has this.
+        let ticker = ticker.clone();
+        Arc::new(move || ticker.awake()) as Awake
     };
     let sandbox = Sandbox { compile: &compile, watch: &watch };
     let loaded = ComponentPolicy::load(Load { component, document, limits, snapshots, sandbox }).await;
@@ -178,6 +191,60 @@ async fn decisions_are_cached_by_the_facts_that_are_read_and_the_others_are_not_
     }
     let metrics = policy.metrics();
     assert_eq!((metrics.hits, metrics.misses, metrics.entries), (3, 2, 2));
+}
+
+#[tokio::test]
+async fn a_decision_that_reads_the_clock_is_cached_for_its_hour() {
+    let policy = load(&component(KEY_ID | CLOCK, ALLOW)).await.unwrap();
+    // 8:00:00 of a Friday, the end of its hour, the next one, and the same one on the next day.
+    for (time, hits) in
+        [(1_800_000_000, 0), (1_800_003_599, 1), (1_800_003_600, 1), (1_800_000_000 + 86_400, 1)]
+    {
+        policy.decide(&Query { time, ..query() }).await.unwrap();
+        assert_eq!(policy.metrics().hits, hits, "at {time}");
+    }
+}
+
+#[tokio::test]
+async fn a_shadows_decision_is_made_and_ends_on_its_own_thread() {
+    let policy = load(&later("(loop (br 0))")).await.unwrap();
+    for _ in 0..2 {
+        let before = processor_time();
+        assert_eq!(policy.decide_apart(&query()).await.unwrap_err().kind, SandboxFailure::Time);
+        // Elsewhere it would go on from its second tick on, and from then on begin there.
+        assert!(processor_time() - before > Duration::from_millis(5), "{:?}", processor_time() - before);
+    }
+    assert_eq!(policy.metrics().failures, [(SandboxFailure::Time, 2)]);
+}
+
+#[test]
+fn a_decision_ends_though_nothing_else_keeps_the_ticker_awake() {
+    let (ended, ends) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let failure = runtime.block_on(async {
+            let ticker = Ticker::start_that_sleeps_after(1000).unwrap();
+            let policy =
+                load_with(ticker, &later("(loop (br 0))"), &document(), Limits::default(), None).await.0;
+            let policy = policy.unwrap();
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            policy.decide_apart(&query()).await.unwrap_err()
+        });
+        ended.send(failure.kind).unwrap();
+    });
+    let failure = ends.recv_timeout(Duration::from_secs(60)).expect("it is interrupted");
+    assert_eq!(failure, SandboxFailure::Time);
+}
+
+#[tokio::test]
+async fn a_decision_that_is_given_up_counts_as_a_failure_after_the_policys_time() {
+    let limits = Limits { instances: 1, time: Duration::from_millis(20), ..Limits::default() };
+    let (policy, _) = load_counting(&later("(loop (br 0))"), &document(), limits, None).await;
+    let policy = policy.unwrap();
+    assert!(!policy.given_up(Duration::from_millis(19)));
+    assert!(policy.metrics().failures.is_empty());
+    assert!(policy.given_up(Duration::from_millis(20)));
+    assert_eq!(policy.metrics().failures, [(SandboxFailure::Time, 1)]);
 }
 
 #[tokio::test]
@@ -248,7 +315,7 @@ async fn a_component_that_loops_lets_other_work_on_its_thread_run() {
 async fn failing_instances_give_their_places_back() {
     let limits = Limits { instances: 2, time: Duration::from_millis(5), ..Limits::default() };
     let (policy, _) = load_counting(&later("(loop (br 0))"), &document(), limits, None).await;
-    let policy = std::sync::Arc::new(policy.unwrap());
+    let policy = Arc::new(policy.unwrap());
     let tasks: Vec<_> = (0..8)
         .map(|_| {
             let policy = policy.clone();

@@ -4,9 +4,11 @@
 //! Hosts may share the folder. A file's time of change is when it was last used: it is set when a host reads it, and
 //! every day by the hosts that run on it. A file that goes while another host is about to read it is compiled again.
 
+use std::any::Any;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -24,18 +26,50 @@ pub fn mark_used(path: &Path) {
     }
 }
 
-/// Prunes `folder` now and every day. What was used since `start`, when this host began to load, is in use. Never ends.
-pub async fn keep_pruning(folder: PathBuf, start: SystemTime) {
-    let mut in_use = None;
+/// The files that something was loaded from, for as long as it is there.
+#[derive(Default)]
+pub struct FilesInUse(Mutex<Vec<Loaded>>);
+
+struct Loaded {
+    what: Weak<dyn Any + Send + Sync>,
+    files: Vec<PathBuf>,
+}
+
+impl Loaded {
+    fn is_there(&self) -> bool {
+        self.what.strong_count() > 0
+    }
+}
+
+impl FilesInUse {
+    /// `what` was loaded from those files of `folder` that were used since `begun`. A few others may be among them.
+    pub fn note<T: Any + Send + Sync>(&self, folder: &Path, begun: SystemTime, what: &Arc<T>) {
+        let what: Arc<dyn Any + Send + Sync> = what.clone();
+        let loaded = Loaded { what: Arc::downgrade(&what), files: used_since(folder, begun) };
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(Loaded::is_there);
+        all.push(loaded);
+    }
+
+    fn now(&self) -> Vec<PathBuf> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(Loaded::is_there);
+        all.iter().flat_map(|loaded| loaded.files.iter().cloned()).collect()
+    }
+}
+
+/// Prunes `folder` now and every day. What was used since `start`, when this host began to load, is in use, and `later`
+/// is what it loads afterwards. Never ends.
+pub async fn keep_pruning(folder: PathBuf, start: SystemTime, later: Arc<FilesInUse>) {
+    let mut first = None;
     loop {
-        let (folder, known) = (folder.clone(), in_use.take());
+        let (folder, known, later) = (folder.clone(), first.take(), later.clone());
         let pruned = tokio::task::spawn_blocking(move || {
-            let in_use = known.unwrap_or_else(|| used_since(&folder, start));
-            in_use.iter().for_each(|path| mark_used(path));
-            (prune(&folder, SystemTime::now()), in_use)
+            let first = known.unwrap_or_else(|| used_since(&folder, start));
+            (prune_unused(&folder, &first, &later), first)
         });
         let Ok((pruned, used)) = pruned.await else { return };
-        in_use = Some(used);
+        first = Some(used);
         match pruned {
             Ok(0) => {}
             Ok(files) => tracing::info!(files, "kept files that nobody used for 30 days are removed"),
@@ -43,6 +77,11 @@ pub async fn keep_pruning(folder: PathBuf, start: SystemTime) {
         }
         tokio::time::sleep(DAY).await;
     }
+}
+
+fn prune_unused(folder: &Path, first: &[PathBuf], later: &FilesInUse) -> io::Result<usize> {
+    first.iter().chain(&later.now()).for_each(|path| mark_used(path));
+    prune(folder, SystemTime::now())
 }
 
 fn used_since(folder: &Path, start: SystemTime) -> Vec<PathBuf> {
@@ -122,5 +161,23 @@ mod tests {
         assert_eq!(prune(folder.path(), now).unwrap(), old.len());
         assert!(old.iter().all(|path| !path.exists()));
         assert!(stays.iter().chain([&used]).all(|path| path.exists()));
+    }
+
+    #[test]
+    fn what_was_loaded_after_the_start_stays_as_long_as_it_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, begun) = (folder.path().join("late.compiled"), SystemTime::now());
+        File::create(&path).unwrap();
+        let (in_use, policy) = (FilesInUse::default(), Arc::new("a policy"));
+        in_use.note(folder.path(), begun, &policy);
+        let age =
+            || File::options().append(true).open(&path).unwrap().set_modified(begun - 2 * KEPT).unwrap();
+        age();
+        assert_eq!(prune_unused(folder.path(), &[], &in_use).unwrap(), 0);
+        assert!(path.exists());
+        drop(policy);
+        age();
+        assert_eq!(prune_unused(folder.path(), &[], &in_use).unwrap(), 1);
+        assert!(!path.exists());
     }
 }

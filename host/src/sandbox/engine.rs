@@ -55,7 +55,8 @@ pub fn pause(ticks: u32) -> UpdateDeadline {
     }
 }
 
-fn pause_time(ticks: u32) -> Option<Duration> {
+/// The pause after code has run through its `ticks`-th tick.
+pub(crate) fn pause_time(ticks: u32) -> Option<Duration> {
     let late = ticks.checked_sub(FREE_TICKS + 1)?;
     Some(Duration::from_millis((1 << late.min(16)).min(LONGEST_PAUSE)))
 }

@@ -35,7 +35,8 @@ impl Ticker {
         Ticker::start_that_sleeps_after(u32::MAX)
     }
 
-    fn start_that_sleeps_after(idle_ticks: u32) -> std::io::Result<Ticker> {
+    /// Starts one that sleeps after so many ticks.
+    pub(crate) fn start_that_sleeps_after(idle_ticks: u32) -> std::io::Result<Ticker> {
         let shared = Arc::new(Shared {
             engines: Mutex::new(Vec::new()),
             instances: AtomicU64::new(0),

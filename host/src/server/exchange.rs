@@ -9,6 +9,7 @@ use crate::gate::{Authenticator, Head, KeyStore, KeyStores, ReceivedBody, Reques
 use crate::metrics::Metrics;
 use crate::proxy::{Answer, Proxy};
 use bytes::Bytes;
+use holdfast_gate::reply::HealthStatus;
 use holdfast_gate::target::{Target, TargetFault};
 use holdfast_gate::{ErrorName, Refusal, refusals};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING};
@@ -190,23 +191,46 @@ impl Exchange {
     /// For load balancers (checklist T7): 200 when at least one key store can serve and records can be written. Names the
     /// key stores whose policy can't be loaded; `holdfast policy status` tells more.
     fn ping(&self) -> Answer {
-        let unusable = |store: &KeyStore| store.policy.get().is_some_and(|active| active.unusable.is_some());
-        let refusing: Vec<&str> =
-            self.stores.iter().filter(|store| unusable(store)).map(|store| store.name.as_str()).collect();
-        let can_serve = self.stores.iter().filter(|store| !unusable(store)).any(|store| {
+        let is_unusable =
+            |store: &KeyStore| store.policy.get().is_some_and(|active| active.unusable.is_some());
+        let (mut not_loaded, mut without_keys, mut can_serve) = (Vec::new(), Vec::new(), false);
+        for store in self.stores.iter() {
             let fleet = store.backend.fleet();
-            fleet.iter().any(|manager| manager.status != holdfast_gate::reply::HealthStatus::Unavailable)
-        });
-        if can_serve && self.audit.is_writable() {
-            let body = match refusing.is_empty() {
+            let serves = fleet.iter().any(|manager| manager.status != HealthStatus::Unavailable);
+            match (is_unusable(store), serves) {
+                (true, _) => not_loaded.push(store.name.as_str()),
+                (false, false) => without_keys.push(store.name.as_str()),
+                (false, true) => can_serve = true,
+            }
+        }
+        let is_writable = self.audit.is_writable();
+        if can_serve && is_writable {
+            let body = match not_loaded.is_empty() {
                 true => "{\"status\":\"ok\"}".to_owned(),
-                false => serde_json::json!({"status": "degraded", "policyNotLoaded": refusing}).to_string(),
+                false => serde_json::json!({"status": "degraded", "policyNotLoaded": not_loaded}).to_string(),
             };
             return Answer { status: 200, body: body.into(), error: None };
         }
-        let message = "no key manager can serve, no policy can be loaded, or the audit log can't be written";
-        Answer::refusal(&Refusal::new(ErrorName::DependencyTimeout, message))
+        let message = cannot_serve(is_writable, &not_loaded, &without_keys);
+        Answer::refusal(&Refusal::with(ErrorName::DependencyTimeout, message))
     }
+}
+
+/// Why `/ping` fails. Anybody may ask, so there are no reasons that could have paths in them.
+fn cannot_serve(is_writable: bool, not_loaded: &[&str], without_keys: &[&str]) -> String {
+    let mut reasons = Vec::new();
+    // First, as a long message is cut.
+    if !is_writable {
+        reasons.push("the audit log can't be written, see the proxy's log".to_owned());
+    }
+    if !not_loaded.is_empty() {
+        let names = not_loaded.join(", ");
+        reasons.push(format!("policy not loaded (`holdfast policy status` says why) of key store {names}"));
+    }
+    if !without_keys.is_empty() {
+        reasons.push(format!("no key manager can serve of key store {}", without_keys.join(", ")));
+    }
+    reasons.join("; ")
 }
 
 /// Beyond the budget, for the record of a request that used all of it.
@@ -263,4 +287,20 @@ pub(super) fn response(answer: Answer) -> Response {
         response.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static("POST"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_ping_names_what_fails() {
+        let message = cannot_serve(true, &["demo"], &[]);
+        assert!(message.contains("demo") && message.contains("policy not loaded"), "{message}");
+        assert!(!message.contains("key manager") && !message.contains("audit"), "{message}");
+        let message = cannot_serve(true, &["demo"], &["one", "two"]);
+        assert!(message.ends_with("no key manager can serve of key store one, two"), "{message}");
+        let message = cannot_serve(false, &[], &[]);
+        assert!(message.starts_with("the audit log can't be written"), "{message}");
+    }
 }

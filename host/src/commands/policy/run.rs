@@ -13,7 +13,7 @@ use crate::policy::{Policy, Question, Recorded};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A query is JSON by the names that rules use, or a record of the audit log as it is. What is left out
-has the defaults of test cases. Exit code 1 where the answer is no.
+has the defaults of test cases. Options go before what the query says. Exit code 1 where the answer is no.
 
 Examples:
   holdfast policy run payments --operation Decrypt --key cards \\
@@ -149,8 +149,36 @@ fn query(arguments: &Arguments) -> Result<Query, CommandError> {
     };
     let text = text.map_err(|source| RunError::Unreadable { path: path.clone(), source })?;
     if let Some(Recorded { query, .. }) = Recorded::read(text.trim().as_bytes()).map_err(RunError::Json)? {
-        return Ok(query);
+        return Ok(asked.over(query)?);
     }
     let question: Question = serde_json::from_str(&text).map_err(RunError::Json)?;
     Ok(asked.or(&question).query()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use holdfast_gate::query::Operation;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    #[test]
+    fn options_go_before_a_record_and_before_a_query() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("query.json");
+        let record = r#"{"operation":"Decrypt","keyStore":"demo","keyId":"a","requestMetadata":
+            {"awsPrincipalArn":"someone","kmsOperation":"Decrypt","kmsRequestId":"r"}}"#;
+        for text in [record, r#"{"operation":"Decrypt","keyStore":"demo","key":"a","principal":"someone"}"#] {
+            std::fs::write(&path, text).unwrap();
+            let words = ["run", "--key", "b", "--principal", "another", "--query", path.to_str().unwrap()];
+            let asked = query(&Command::parse_from(words).arguments).unwrap();
+            assert_eq!((asked.key_id.as_str(), asked.principal_text.as_str()), ("b", "another"), "{text}");
+            assert_eq!((asked.key_store.as_str(), asked.operation), ("demo", Operation::Decrypt), "{text}");
+        }
+    }
 }

@@ -67,6 +67,16 @@ fn bytes_are_those_of_the_entries_after_any_sequence() {
 }
 
 #[test]
+fn bytes_are_those_of_all_texts() {
+    let bytes = |message: Option<String>| {
+        let cache = DecisionCache::new(1 << 20);
+        cache.put(key(1), Arc::new(Decision { message, ..(*decision("r")).clone() }));
+        metrics(&cache).bytes
+    };
+    assert_eq!(bytes(Some("m".repeat(400))), bytes(None) + (400 + size_of::<String>()) as u64);
+}
+
+#[test]
 fn a_decision_larger_than_a_generation_is_not_kept() {
     let cache = DecisionCache::new(1000);
     cache.put(key(1), decision("small"));

@@ -64,6 +64,18 @@ fn a_fact_that_is_read_makes_another_key_and_any_other_does_not() {
 }
 
 #[test]
+fn the_clock_makes_another_key_each_hour_of_the_week_where_it_is_read() {
+    let at = |hour: u64, facts| key_of(&Query { time: hour * 3600 + 1, ..query() }, facts);
+    let reads = Facts::KEY_ID | Facts::CLOCK;
+    assert_eq!(at(1, reads), key_of(&Query { time: 2 * 3600 - 1, ..query() }, reads));
+    assert_eq!(at(1, reads), at(1 + 7 * 24, reads), "a week later");
+    for later in [2, 1 + 24] {
+        assert_ne!(at(1, reads), at(later, reads), "hour {later}");
+        assert_eq!(at(1, Facts::KEY_ID), at(later, Facts::KEY_ID), "hour {later}, not read");
+    }
+}
+
+#[test]
 fn sessions_share_a_key_where_they_are_not_read() {
     let of = |session: &str| {
         let principal_text = format!("arn:aws:sts::111122223333:assumed-role/App/{session}");

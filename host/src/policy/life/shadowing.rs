@@ -14,6 +14,9 @@ impl Lifecycle {
             Some(artefact) => Some(self.staged(artefact).await?),
             None => None,
         };
+        if let Some(digest) = &digest {
+            self.check_trust(self.registry.lock().await.state(), digest)?;
+        }
         let mut shadows = Vec::new();
         for name in &key_stores {
             let shadow = match &digest {
@@ -23,10 +26,14 @@ impl Lifecycle {
             shadows.push((name.clone(), shadow));
         }
         let mut registry = self.registry.lock().await;
+        if digest.is_some() {
+            // Under the lock, as an activation may come in between.
+            self.decides_in(&key_stores)?;
+        }
         tokio::task::block_in_place(|| {
             registry.change(|state| {
                 for name in &key_stores {
-                    state.key_stores.entry(name.clone()).or_default().shadow = digest.clone();
+                    state.set_shadow(name, digest.as_deref());
                 }
             })
         })?;
@@ -34,6 +41,15 @@ impl Lifecycle {
             self.set_shadow(&name, shadow);
         }
         Ok(key_stores)
+    }
+
+    /// A shadow gets its queries from the policy that decides.
+    fn decides_in(&self, key_stores: &[String]) -> Result<(), LifeError> {
+        let has_none = |name: &&String| self.places.get(*name).is_none_or(|place| place.slot.get().is_none());
+        match key_stores.iter().find(has_none) {
+            Some(name) => Err(LifeError::NothingBeside(name.clone())),
+            None => Ok(()),
+        }
     }
 
     async fn start_shadow(&self, name: &str, digest: &str) -> Result<Arc<Shadow>, LifeError> {
@@ -52,10 +68,14 @@ impl Lifecycle {
     pub(super) async fn resume_shadows(&self, state: &State) {
         for name in self.places.keys() {
             let Some(digest) = state.shadow(name) else { continue };
-            match self.start_shadow(name, digest).await {
+            let started = match self.check_trust(state, digest) {
+                Ok(()) => self.start_shadow(name, digest).await,
+                Err(error) => Err(error),
+            };
+            match started {
                 Ok(shadow) => self.set_shadow(name, Some(shadow)),
                 Err(error) => {
-                    tracing::warn!(key_store = name, artefact = digest, %error, "the shadow policy can't be loaded");
+                    tracing::warn!(key_store = name, artefact = digest, %error, "the shadow policy isn't started");
                 }
             }
         }

@@ -1,6 +1,5 @@
 //! Staging: everything that is checked before a policy can go live.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -53,7 +52,8 @@ impl Lifecycle {
         let digest = artefact_digest(&bytes);
         tell("compiling and testing it in a process of its own");
         let checked = check::check(&path, &self.settings.cache).await?;
-        let name = artefact.manifest.map(|Manifest { name, version, .. }| format!("{name}@{version}"));
+        let called = |Manifest { name, version, .. }: &Manifest| format!("{name}@{version}");
+        let name = artefact.manifest.as_ref().map(called);
         let staged = Staged {
             artefact: digest.clone(),
             name,
@@ -63,24 +63,36 @@ impl Lifecycle {
             time: now(),
             by: by.to_owned(),
         };
-        {
-            let mut registry = self.registry.lock().await;
-            tokio::task::block_in_place(|| {
-                registry.keep(incoming, &digest)?;
-                registry.change(|state| {
-                    state.staged.retain(|known| known.artefact != digest);
-                    state.staged.push(staged.clone());
-                })
-            })?;
-        }
         tell("loading it");
-        for name in self.places.keys() {
-            let policy = self.load(name, Some(&digest)).await?;
-            if let Some(policy) = policy {
-                self.warm().put(name, Some(&digest), Arc::clone(&policy));
-            }
-        }
+        self.keep(incoming, artefact, &staged).await?;
         tracing::info!(artefact = digest, by, "a policy is staged");
         Ok(StageReport { staged, checked, milliseconds: milliseconds(begun.elapsed()) })
+    }
+
+    /// Loads an artefact that passed all checks, and then keeps it: what can't be loaded isn't staged.
+    pub(super) async fn keep(
+        &self,
+        incoming: Incoming,
+        artefact: Artefact,
+        staged: &Staged,
+    ) -> Result<(), LifeError> {
+        let digest = staged.artefact.as_str();
+        let mut loaded = Vec::new();
+        for (name, place) in &self.places {
+            let (component, document) = (artefact.component.clone(), artefact.document.clone());
+            loaded.push((name, self.load_parts(place, component, document).await?));
+        }
+        let mut registry = self.registry.lock().await;
+        tokio::task::block_in_place(|| {
+            registry.keep(incoming, digest)?;
+            registry.change(|state| {
+                state.staged.retain(|known| known.artefact != digest);
+                state.staged.push(staged.clone());
+            })
+        })?;
+        for (name, policy) in loaded {
+            self.warm().put(name, Some(digest), policy);
+        }
+        Ok(())
     }
 }

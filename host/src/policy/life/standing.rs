@@ -13,6 +13,9 @@ pub struct Standing {
     pub key_stores: Vec<KeyStoreStanding>,
     /// In the order of staging.
     pub staged: Vec<Staged>,
+    /// Those of the staged whose signature isn't trusted now.
+    #[serde(default)]
+    pub untrusted: Vec<String>,
 }
 
 /// Of one key store.
@@ -28,6 +31,9 @@ pub struct KeyStoreStanding {
     pub activation: u64,
     /// The artefact; `None`: the configuration's policy.
     pub artefact: Option<String>,
+    /// Why the artefact couldn't be activated now, though it decides.
+    #[serde(default)]
+    pub untrusted: Option<String>,
     /// Such as `cedar 4.14.1`.
     pub engine: String,
     /// Digest of the component.
@@ -58,7 +64,7 @@ pub struct Watched {
 impl Lifecycle {
     /// How the policies stand.
     pub async fn standing(&self) -> Standing {
-        let staged = self.registry.lock().await.state().staged.clone();
+        let state = self.registry.lock().await.state().clone();
         let key_stores = self.places.iter().map(|(name, place)| {
             let nothing = KeyStoreStanding {
                 key_store: name.clone(),
@@ -66,6 +72,7 @@ impl Lifecycle {
                 why: Some("no policy is configured or activated".to_owned()),
                 activation: 0,
                 artefact: None,
+                untrusted: None,
                 engine: String::new(),
                 component: String::new(),
                 revision: String::new(),
@@ -79,6 +86,7 @@ impl Lifecycle {
                 Origin::Configuration => (0, None),
                 Origin::Activation { number, artefact } => (*number, Some(artefact.clone())),
             };
+            let distrust = artefact.as_ref().and_then(|digest| self.settings.distrust_of(&state, digest));
             let identity = active.policy.identity().clone();
             let watched = active.probation.as_ref().and_then(|probation| {
                 let (failures, limit, left) = probation.standing();
@@ -89,6 +97,7 @@ impl Lifecycle {
                 why: active.unusable.clone(),
                 activation,
                 artefact,
+                untrusted: distrust.map(|why| why.to_string()),
                 engine: identity.engine,
                 component: identity.component,
                 revision: identity.revision,
@@ -99,7 +108,10 @@ impl Lifecycle {
                 ..nothing
             }
         });
-        Standing { key_stores: key_stores.collect(), staged }
+        let key_stores = key_stores.collect();
+        let untrusted = state.staged.iter().filter(|staged| self.settings.distrust(staged).is_some());
+        let untrusted = untrusted.map(|staged| staged.artefact.clone()).collect();
+        Standing { key_stores, staged: state.staged, untrusted }
     }
 
     /// The activations of key stores, the latest last.

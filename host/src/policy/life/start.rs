@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::trust::tell_of_untrusted;
 use super::warm::Warm;
 use super::{Configured, Lifecycle, Place, Settings, now};
 use crate::policy::probation::Probation;
@@ -45,6 +46,12 @@ impl Lifecycle {
                 active
             });
             tell(&name, active.as_ref());
+            let artefact = active.as_ref().and_then(|active| active.origin.artefact());
+            if let Some(artefact) = artefact
+                && let Some(why) = settings.distrust_of(&state, artefact)
+            {
+                tell_of_untrusted(&name, artefact, &why);
+            }
             places.insert(name, Place { configured, slot: Arc::new(PolicySlot::new(active)) });
         }
         let registry = opened.unwrap_or_else(|_| Registry::unreadable(folder));
@@ -57,6 +64,7 @@ impl Lifecycle {
             warm: Mutex::new(warm),
             failed,
             record: Mutex::default(),
+            files: Arc::default(),
         });
         lifecycle.resume_shadows(&state).await;
         (lifecycle, failing)

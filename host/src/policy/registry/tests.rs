@@ -51,17 +51,21 @@ fn a_damaged_state_and_a_folder_of_others_are_refused() {
 #[test]
 fn one_goes_back_to_what_was_in_force_before_and_did_not_fail() {
     let mut state = State::default();
-    assert_eq!(state.before("demo"), None);
+    assert_eq!(state.before("demo", |_| true), None);
     activate(&mut state, Some("a"));
-    assert_eq!(state.before("demo"), Some(None), "the configuration's policy");
+    assert_eq!(state.before("demo", |_| true), Some(None), "the configuration's policy");
     activate(&mut state, Some("b"));
-    assert_eq!(state.before("demo"), Some(Some("a".to_owned())));
+    assert_eq!(state.before("demo", |_| true), Some(Some("a".to_owned())));
     activate(&mut state, Some("b"));
-    assert_eq!(state.before("demo"), Some(Some("a".to_owned())), "the same again is nothing to go back to");
+    assert_eq!(
+        state.before("demo", |_| true),
+        Some(Some("a".to_owned())),
+        "the same again is nothing to go back to"
+    );
     state.key_stores.get_mut("demo").unwrap().activations[0].failed = Some("it failed".to_owned());
-    assert_eq!(state.before("demo"), Some(None), "what failed is left out");
+    assert_eq!(state.before("demo", |_| true), Some(None), "what failed is left out");
     activate(&mut state, None);
-    assert_eq!(state.before("demo"), Some(Some("b".to_owned())));
+    assert_eq!(state.before("demo", |_| true), Some(Some("b".to_owned())));
 }
 
 #[test]
@@ -80,11 +84,60 @@ fn artefacts_in_use_stay_and_the_oldest_others_go() {
         }
     }
     let kept: Vec<&str> = registry.state().staged.iter().map(|staged| staged.artefact.as_str()).collect();
-    assert_eq!(kept.len(), STAGED);
-    assert_eq!(kept[..2], ["1", "4"]);
-    assert!(registry.artefact_path("1").exists() && registry.artefact_path("4").exists());
-    assert!(!registry.artefact_path("0").exists() && !registry.artefact_path("3").exists());
+    assert_eq!(kept.len(), STAGED + 1);
+    assert_eq!(kept[..2], ["1", "3"]);
+    assert!(registry.artefact_path("1").exists() && registry.artefact_path("3").exists());
+    assert!(!registry.artefact_path("0").exists() && !registry.artefact_path("2").exists());
     assert!(matches!(registry.read("1"), Err(RegistryError::Lost { .. })), "it isn't what its name says");
+}
+
+#[test]
+fn what_is_staged_last_stays_however_many_are_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut registry = Registry::open(&folder.path().join("policies")).unwrap();
+    for number in 0..STAGED + 3 {
+        let digest = number.to_string();
+        let change = |state: &mut State| {
+            state.staged.push(staged(&digest));
+            state.activate(&format!("store-{number}"), Some(&digest), 1, "test", Cause::Activate);
+        };
+        registry.change(change).unwrap();
+    }
+    registry.change(|state| state.staged.push(staged("new"))).unwrap();
+    assert!(registry.state().staged("new").is_some());
+    assert_eq!(registry.state().staged.len(), STAGED + 4);
+}
+
+#[test]
+fn what_one_would_go_back_to_stays_however_long_ago_it_decided() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut registry = Registry::open(&folder.path().join("policies")).unwrap();
+    let stage = |state: &mut State, digest: &str| state.staged.push(staged(digest));
+    registry
+        .change(|state| {
+            stage(state, "good");
+            stage(state, "bad");
+            activate(state, Some("good"));
+            for _ in 0..KEPT {
+                activate(state, Some("bad"));
+            }
+        })
+        .unwrap();
+    for number in 0..=STAGED {
+        registry.change(|state| stage(state, &number.to_string())).unwrap();
+    }
+    assert_eq!(registry.state().before("demo", |_| true), Some(Some("good".to_owned())));
+    assert!(registry.state().staged("good").is_some() && registry.state().staged("0").is_none());
+}
+
+#[test]
+fn what_may_not_decide_is_nothing_to_go_back_to() {
+    let mut state = State::default();
+    for artefact in ["a", "b", "c"] {
+        activate(&mut state, Some(artefact));
+    }
+    assert_eq!(state.before("demo", |artefact| artefact != "b"), Some(Some("a".to_owned())));
+    assert_eq!(state.before("demo", |_| false), Some(None), "the configuration's policy");
 }
 
 #[test]

@@ -108,7 +108,7 @@ impl Replay {
                 continue;
             }
             changes.records += 1;
-            let Some(then) = &recorded.decided else {
+            let Some(then) = recorded.comparable(self.policy.identity()) else {
                 changes.undecided += 1;
                 continue;
             };

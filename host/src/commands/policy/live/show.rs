@@ -81,12 +81,14 @@ fn status(standing: &Standing, output: &mut Output) -> Result<(), CommandError> 
     if !standing.staged.is_empty() {
         output.line("")?;
         let rows = standing.staged.iter().map(|staged| {
+            let signer = staged.signer.as_deref().unwrap_or("nobody");
+            let trust = if standing.untrusted.contains(&staged.artefact) { ", not trusted now" } else { "" };
             [
                 short(&staged.artefact).to_owned(),
                 staged.name.clone().unwrap_or_default(),
                 staged.engine.clone(),
                 staged.rules.to_string(),
-                staged.signer.clone().unwrap_or_else(|| "nobody".to_owned()),
+                format!("{signer}{trust}"),
                 when::show(staged.time),
             ]
         });
@@ -99,6 +101,11 @@ fn details(store: &KeyStoreStanding, output: &mut Output) -> Result<(), CommandE
     let name = &store.key_store;
     if let Some(why) = &store.why {
         output.line(format_args!("{name}: {why}"))?;
+    }
+    if let Some(why) = &store.untrusted {
+        output.line(format_args!(
+            "{name}: NOT TRUSTED NOW, and in force until another one is activated: {why}"
+        ))?;
     }
     if let Some(watched) = &store.watched {
         output.line(format_args!(
