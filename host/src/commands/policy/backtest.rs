@@ -145,6 +145,10 @@ fn show(opened: &Opened, report: &Report<'_>, output: &mut Output) -> Result<(),
     output.line(format_args!("now denied    {}", report.now_denied))?;
     output.line(format_args!("now failing   {}", report.now_failing))?;
     output.line(format_args!("other rules   {} (the same answer)", report.other_rules))?;
+    if report.undecided > 0 {
+        let why = "no policy decided then, or facts weren't recorded that this one reads";
+        output.line(format_args!("left out      {} ({why})", report.undecided))?;
+    }
     if report.unreadable > 0 {
         output.line(format_args!("unreadable    {} lines", report.unreadable))?;
     }
