@@ -62,14 +62,16 @@ pub struct SlotDescription {
     pub aes_gcm: Option<MechanismInfo>,
 }
 
-/// The tokens that a module shows now, in the environment that this process has now. Nobody logs in.
-pub fn slots(module: &Path, thread_safe: bool) -> Result<Vec<SlotDescription>, AdminError> {
+/// The tokens that a module shows. `again`: it was asked before, and is initialised anew, as the environment is another. Nobody
+/// logs in.
+pub fn slots(module: &Path, thread_safe: bool, again: bool) -> Result<Vec<SlotDescription>, AdminError> {
     let module = Module::load(module, thread_safe)?;
-    // It may be loaded already, and have looked at another environment.
-    module.enlist();
-    let anew = module.restart_if_alone(|| ());
-    module.leave();
-    anew?;
+    if again {
+        module.enlist();
+        let anew = module.restart_if_alone(|| ());
+        module.leave();
+        anew?;
+    }
     let describe = |slot: SlotId| {
         let token = module.token_info(slot)?;
         Ok(SlotDescription { slot, token, aes_gcm: module.aes_gcm_info(slot, CKM_AES_GCM).ok() })

@@ -65,7 +65,7 @@ struct State {
     slot: Option<SlotId>,
     /// Holds the login while the workers' sessions come and go.
     anchor: Option<SessionHandle>,
-    /// Whether there is a login: some tokens need none.
+    /// Whether there is a login that sessions tell of: some tokens need none.
     has_login: bool,
 }
 
@@ -129,8 +129,10 @@ impl Token {
             let _ = self.module.close_session(anchor);
             return Err(fault);
         }
+        // A module that doesn't see its own login can't tell when it is gone.
+        let has_login = info.needs_login() && matches!(self.module.is_logged_in(anchor), Ok(true));
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let (epoch, has_login) = (state.epoch + 1, info.needs_login());
+        let epoch = state.epoch + 1;
         *state = State { epoch, slot: Some(slot), anchor: Some(anchor), has_login };
         Ok(info)
     }

@@ -94,11 +94,11 @@ fn serve(socket: &Packets, token: Arc<Token>, receivers: &Receivers, number: usi
         // Those that have a session come first.
         thread::sleep(OTHERS_FIRST);
     }
-    let mut place = None;
+    let (mut place, mut has_session) = (None, false);
     loop {
         // Without a session it would fail what others can do. Only while nobody has one the first says what goes wrong.
-        while !executor.open() && (number > 0 || receivers.has_others(place)) {
-            thread::sleep(REST);
+        while receivers.note(&mut has_session, executor.open()) && (number > 0 || receivers.have_session()) {
+            thread::sleep(if number == 0 { OTHERS_FIRST } else { REST });
         }
         receivers.turn(*place.get_or_insert_with(|| receivers.join()));
         let message = match receivers.receive(|| socket.receive(&mut buffer)) {

@@ -1,5 +1,6 @@
 //! `holdfast hsm`: looks into HSMs and makes keys in them. The module is loaded in this process, and ends with it.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -227,7 +228,8 @@ pub(super) fn choose<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a H
 }
 
 fn console(config: &Config, hsm: &Hsm) -> Result<Console, AdminError> {
-    set_environment(&hsm.environment);
+    // For as long as the command runs.
+    let _ = set_environment(&hsm.environment);
     // Where the host remembers PINs that this HSM refused, so that neither tries them again.
     let pins = config.keystore.pin_folder();
     std::fs::create_dir_all(&pins)
@@ -235,10 +237,24 @@ fn console(config: &Config, hsm: &Hsm) -> Result<Console, AdminError> {
     Console::open(&hsm.settings(), &pins)
 }
 
-fn set_environment(environment: &[(String, String)]) {
+/// Sets variables, and gives what they were.
+fn set_environment(environment: &[(String, String)]) -> Vec<(&str, Option<OsString>)> {
+    let before = environment.iter().map(|(name, _)| (name.as_str(), std::env::var_os(name))).collect();
     for (name, value) in environment {
-        // SAFETY: the command has one thread, which isn't inside a module.
+        // SAFETY: the command has one thread, which isn't inside a module, and modules read variables while they initialise.
         unsafe { std::env::set_var(name, value) };
+    }
+    before
+}
+
+fn restore_environment(before: Vec<(&str, Option<OsString>)>) {
+    for (name, value) in before {
+        match value {
+            // SAFETY: as above.
+            Some(value) => unsafe { std::env::set_var(name, value) },
+            // SAFETY: as above.
+            None => unsafe { std::env::remove_var(name) },
+        }
     }
 }
 
@@ -251,9 +267,12 @@ struct Listed<'a> {
 
 fn list(modules: &[Listed<'_>], json: bool, output: &mut Output) -> Result<(), CommandError> {
     let mut reports = Vec::new();
-    for Listed { module, thread_safe, environment } in modules {
-        set_environment(environment);
-        let slots = admin::slots(module, *thread_safe)?;
+    for (index, Listed { module, thread_safe, environment }) in modules.iter().enumerate() {
+        let again = modules[..index].iter().any(|before| before.module == *module);
+        let before = set_environment(environment);
+        let slots = admin::slots(module, *thread_safe, again);
+        restore_environment(before);
+        let slots = slots?;
         reports.extend(slots.iter().map(|slot| TokenReport::of(module, slot)));
     }
     if json {

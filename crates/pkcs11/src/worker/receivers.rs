@@ -19,6 +19,8 @@ pub(super) struct Receivers {
     few: usize,
     /// Threads that came.
     came: AtomicUsize,
+    /// Threads that have a session.
+    with_session: AtomicUsize,
     /// Whether all others do too.
     all: AtomicBool,
     /// Threads that wait for a message.
@@ -36,6 +38,7 @@ impl Receivers {
         Receivers {
             few,
             came: AtomicUsize::new(0),
+            with_session: AtomicUsize::new(0),
             all: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             ended: AtomicU64::new(0),
@@ -63,9 +66,19 @@ impl Receivers {
         number
     }
 
-    /// Whether others came than the thread with this number.
-    pub(super) fn has_others(&self, number: Option<usize>) -> bool {
-        self.came.load(Ordering::Relaxed) > usize::from(number.is_some())
+    /// Notes whether a thread has a session, which `had` one, and gives whether it lacks one.
+    pub(super) fn note(&self, had: &mut bool, has: bool) -> bool {
+        match (std::mem::replace(had, has), has) {
+            (false, true) => self.with_session.fetch_add(1, Ordering::Relaxed),
+            (true, false) => self.with_session.fetch_sub(1, Ordering::Relaxed),
+            _ => 0,
+        };
+        !has
+    }
+
+    /// Whether any thread has a session, as far as it knows.
+    pub(super) fn have_session(&self) -> bool {
+        self.with_session.load(Ordering::Relaxed) > 0
     }
 
     /// Waits until this thread is one of those that receive.

@@ -209,7 +209,7 @@ fn ciphertexts_of_awss_sample_proxy_decrypt_where_that_is_allowed() {
 fn an_operator_sees_tokens_and_makes_keys() {
     let Some(part) = part("console") else { return };
     let state = tempfile::tempdir().unwrap();
-    let shown = slots(part.faults.module(), true).unwrap();
+    let shown = slots(part.faults.module(), true, false).unwrap();
     let slot = shown.iter().find(|slot| slot.token.label == "console").unwrap();
     assert!(slot.aes_gcm.unwrap().encrypt);
     let settings = part.settings(Isolation::Process);
