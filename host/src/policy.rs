@@ -84,7 +84,7 @@ pub trait Policy: Send + Sync {
 }
 
 /// What decides.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyIdentity {
     /// SHA-256 of the component, in hexadecimal.
     pub component: String,

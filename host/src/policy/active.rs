@@ -166,13 +166,7 @@ mod tests {
 
     /// Failures that the probation counts after one request that ended before its decision.
     async fn failures_of_one_given_up(time: Duration) -> u64 {
-        let identity = PolicyIdentity {
-            component: String::new(),
-            revision: String::new(),
-            engine: String::new(),
-            rules: Vec::new(),
-            reads: Vec::new(),
-        };
+        let identity = PolicyIdentity::default();
         let (failed, _told) = mpsc::unbounded_channel();
         let rule = AutomaticRollback { failures: 9, within: Duration::from_secs(600) };
         let probation = Arc::new(Probation::new("demo", 1, rule, failed));

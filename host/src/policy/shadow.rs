@@ -333,14 +333,7 @@ mod tests {
 
     #[test]
     fn the_candidate_decides_apart_from_requests() {
-        let identity = PolicyIdentity {
-            component: String::new(),
-            revision: String::new(),
-            engine: String::new(),
-            rules: Vec::new(),
-            reads: Vec::new(),
-        };
-        let shadow = Shadow::start("demo", "artefact", Arc::new(Apart(identity))).unwrap();
+        let shadow = Shadow::start("demo", "artefact", Arc::new(Apart(PolicyIdentity::default()))).unwrap();
         shadow.offer(warm_up(), Some(Arc::new(decision(Effect::Allow, "a", 0))));
         let begun = std::time::Instant::now();
         while shadow.count(Difference::Same) == 0 {

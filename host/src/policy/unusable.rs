@@ -17,15 +17,8 @@ struct UnusablePolicy {
 
 /// Refuses every query because the policy from `origin` can't be loaded.
 pub(crate) fn unusable(origin: Origin, why: String) -> Active {
-    let nothing = String::new;
-    let identity = PolicyIdentity {
-        component: nothing(),
-        revision: nothing(),
-        engine: nothing(),
-        rules: Vec::new(),
-        reads: Vec::new(),
-    };
-    let policy = UnusablePolicy { identity, why: why.clone(), refused: AtomicU64::new(0) };
+    let policy =
+        UnusablePolicy { identity: PolicyIdentity::default(), why: why.clone(), refused: AtomicU64::new(0) };
     Active { unusable: Some(why), ..Active::new(Arc::new(policy), origin) }
 }
 

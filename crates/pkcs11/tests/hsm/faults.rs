@@ -394,23 +394,6 @@ fn a_single_call_that_hangs_takes_neither_its_session_nor_the_others() {
 }
 
 #[test]
-fn a_token_that_allows_few_sessions_serves_with_those() {
-    for isolation in BOTH {
-        // One for the login, one to work.
-        let limited = |parts: &[Part]| parts[0].faults.session_limit(Some(2));
-        let rig = Rig::with(&["sessions"], isolation, |parts, _| limited(parts));
-        let Some(rig) = rig else { return };
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| (0..20).for_each(|_| drop(eventually(|| rig.encrypt()))));
-            }
-        });
-        assert!(rig.faults().most_sessions() <= 2);
-        assert_eq!(rig.status(), Status::Active);
-    }
-}
-
-#[test]
 fn a_full_queue_refuses_and_time_in_the_queue_counts() {
     for isolation in BOTH {
         let Some(rig) = Rig::with(&["queue"], isolation, |_, settings| {

@@ -63,6 +63,23 @@ fn a_token_of_a_fleet_that_was_out_for_a_moment_takes_no_key_from_the_others() {
 }
 
 #[test]
+fn a_token_that_allows_few_sessions_serves_with_those() {
+    for isolation in BOTH {
+        // One for the login, one to work.
+        let limited = |parts: &[Part]| parts[0].faults.session_limit(Some(2));
+        let rig = Rig::with(&["sessions"], isolation, |parts, _| limited(parts));
+        let Some(rig) = rig else { return };
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..20).for_each(|_| drop(eventually(|| rig.encrypt()))));
+            }
+        });
+        assert!(rig.faults().most_sessions() <= 2);
+        assert_eq!(rig.status(), Status::Active);
+    }
+}
+
+#[test]
 fn threads_without_a_session_leave_requests_to_those_that_have_one() {
     // One session for the login, and two of 32 to work with; the token doesn't say so.
     let limited = Rig::with(&["few"], Isolation::Process, |parts, settings| {
