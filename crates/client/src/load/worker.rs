@@ -250,3 +250,21 @@ fn kind(operation: Operation, signing: Signing) -> Kind {
         (Signing::Right, Operation::Decrypt) => Kind::Decrypt,
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #[test]
+    fn a_thread_that_interrupts_nobody_stays_as_urgent_as_others() {
+        let now = || {
+            // SAFETY: both take numbers only. 0 stands for the calling thread.
+            unsafe { (libc::sched_getscheduler(0), libc::getpriority(libc::PRIO_PROCESS, 0)) }
+        };
+        let before = now();
+        let after = std::thread::spawn(move || {
+            super::interrupt_nobody();
+            now()
+        });
+        assert_eq!(after.join().unwrap(), (libc::SCHED_BATCH, before.1));
+        assert_eq!(now(), before);
+    }
+}
