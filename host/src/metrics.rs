@@ -1,11 +1,11 @@
 //! Counters, and their text in the Prometheus format.
 
 use crate::gate::KeyStores;
-use crate::policy::{Difference, Origin};
-use crate::sandbox::FailureCounts;
 use crate::server::Exchange;
 use holdfast_gate::ErrorName;
 use holdfast_gate::reply::HealthStatus;
+use holdfast_policy::life::{Difference, Origin};
+use holdfast_sandbox::FailureCounts;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
