@@ -58,13 +58,11 @@ pub(crate) fn build(
 }
 
 fn principal(query: &Query, names: &Names) -> Principal {
-    let arn = ("arn", query.principal_text.as_str());
+    let text = ("arn", query.principal_text.as_str());
     match &query.principal {
-        Identity::Arn(parts) if is_account(&parts.account) => account_principal(parts, arn, names)
-            .unwrap_or_else(|| Principal::alone(uid(&names.other, &query.principal_text), arn)),
-        Identity::Arn(_) => Principal::alone(uid(&names.other, &query.principal_text), arn),
-        Identity::Service(name) => Principal::alone(uid(&names.service, name), arn),
-        Identity::Other(text) => Principal::alone(uid(&names.other, text), arn),
+        Identity::Arn(parts) if is_account(&parts.account) => account_principal(parts, text, names),
+        Identity::Arn(_) | Identity::Other(_) => Principal::alone(uid(&names.other, text.1), text),
+        Identity::Service(name) => Principal::alone(uid(&names.service, name), text),
     }
 }
 
@@ -74,27 +72,29 @@ impl Principal {
     }
 }
 
-/// A role, a user or the root user of an account; `None` for other ARNs, such as those of federated users.
-fn account_principal(arn: &Arn, text: (&str, &str), names: &Names) -> Option<Principal> {
-    let account = ("account", arn.account.as_str());
-    let common = texts([text, ("partition", &arn.partition), account]);
-    let (uid, attributes): (EntityUid, Attributes) = match (arn.service.as_str(), &arn.role) {
-        ("iam" | "sts", Some(role)) if !role.is_empty() => {
+/// A principal of an account. What is neither role, user nor root user is in its account too, whatever form its ARN has: what
+/// is forbidden to an account is forbidden to federated users, and to kinds of principals that AWS has yet to invent.
+fn account_principal(arn: &Arn, text: (&str, &str), names: &Names) -> Principal {
+    let common = texts([text, ("partition", &arn.partition), ("account", &arn.account)]);
+    let user = match (arn.service.as_str(), arn.resource.strip_prefix("user/")) {
+        ("iam", Some(path)) => path.rsplit('/').next().filter(|name| !name.is_empty()),
+        _ => None,
+    };
+    let (uid, attributes): (EntityUid, Attributes) = match (arn.service.as_str(), &arn.role, user) {
+        ("iam" | "sts", Some(role), _) if !role.is_empty() => {
             let session = arn.resource.strip_prefix("assumed-role/").and_then(|rest| rest.split_once('/'));
             let session = session.map(|(_, session)| ("session", session));
             let own = texts([("name", role.as_str())].into_iter().chain(session));
             (uid(&names.role, &format!("{}/{role}", arn.account)), common.chain(own).collect())
         }
-        ("iam", None) if arn.resource == "root" => (uid(&names.root, &arn.account), common.collect()),
-        ("iam", None) => {
-            let name =
-                arn.resource.strip_prefix("user/")?.rsplit('/').next().filter(|name| !name.is_empty())?;
+        ("iam", _, _) if arn.resource == "root" => (uid(&names.root, &arn.account), common.collect()),
+        (_, _, Some(name)) => {
             let own = texts([("name", name)]);
             (uid(&names.user, &format!("{}/{name}", arn.account)), common.chain(own).collect())
         }
-        _ => return None,
+        _ => (uid(&names.other, text.1), common.collect()),
     };
-    Some(Principal { uid, attributes, account: Some(self::uid(&names.account, &arn.account)) })
+    Principal { uid, attributes, account: Some(self::uid(&names.account, &arn.account)) }
 }
 
 /// Twelve digits: anything else could make one account's `ACCOUNT/NAME` look like another's.

@@ -10,6 +10,7 @@ pub(crate) mod guest;
 pub(crate) mod limits;
 pub(crate) mod load_error;
 pub(crate) mod loaded;
+pub(crate) mod processor;
 pub(crate) mod slow;
 pub(crate) mod wasi;
 pub(crate) mod world;

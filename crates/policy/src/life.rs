@@ -23,7 +23,7 @@ mod trust;
 mod unusable;
 mod warm;
 
-pub use activate::Activated;
+pub use activate::{Activated, Kept, Rollback};
 pub use active::{Active, Origin, PolicySlot};
 pub use automatic::keep_rolling_back;
 pub use change::{Change, Record, RecordError, Recording, Told};

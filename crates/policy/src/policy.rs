@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use holdfast_gate::query::{Decision, Query};
 use holdfast_sandbox::SandboxFailure;
@@ -19,11 +18,6 @@ pub trait Policy: Send + Sync {
     /// The same for nobody who waits, and on the calling thread alone: for one that is behind all others.
     fn decide_apart<'a>(&'a self, query: &'a Query) -> Deciding<'a> {
         self.decide(query)
-    }
-
-    /// A decision was given up so long after it began. Tells whether that is the policy's failure, which is counted then.
-    fn given_up(&self, _after: Duration) -> bool {
-        false
     }
 
     /// What decides, for audit records and logs.

@@ -3,7 +3,7 @@
 use super::frame;
 use super::protocol::{Command, Outcome, REQUEST_LIMIT, Reply, Request, VERSION};
 use holdfast_policy::artefact::ARTEFACT_LIMIT;
-use holdfast_policy::life::{LifeError, Lifecycle};
+use holdfast_policy::life::{LifeError, Lifecycle, Rollback};
 use std::io;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -53,7 +53,9 @@ async fn answer(
         Command::Activate { artefact, of } => {
             lifecycle.activate(&artefact, &of, by).await.map(Outcome::Activated)
         }
-        Command::Rollback { to, of } => lifecycle.roll_back(to, &of, by).await.map(Outcome::Activated),
+        Command::Rollback { to, from, of } => {
+            lifecycle.roll_back(Rollback { to, from }, &of, by).await.map(Outcome::Activated)
+        }
         Command::Shadow { artefact, of } => {
             lifecycle.shadow(artefact.as_deref(), &of).await.map(Outcome::Shadowed)
         }

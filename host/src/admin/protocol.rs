@@ -47,6 +47,9 @@ pub enum Command {
     Rollback {
         /// The activation to go back to; 0: the configuration's policy; `None`: the last good one.
         to: Option<u64>,
+        /// Only if this activation is in force.
+        #[serde(default)]
+        from: Option<u64>,
         /// For which key stores.
         of: Selection,
     },

@@ -13,16 +13,14 @@ use crate::decide::cache::DecisionCache;
 use crate::decide::facts::{Reads, key};
 use crate::decide::failure::LimitReached;
 use crate::decide::guest;
-use crate::decide::guest::{LEAST_TICKS, Run};
+use crate::decide::guest::Run;
 use crate::decide::limits::Limits;
 use crate::decide::loaded::Loaded;
 use crate::decide::slow::Pace;
 use crate::policy::{Deciding, Policy, PolicyFailure, PolicyIdentity, PolicyMetrics};
 
-/// On a busy machine the host itself may have waited.
+/// The least wait inside WASI that ends a decision.
 const LEAST_TIME: Duration = Duration::from_millis(10);
-/// A shadow's thread may wait so many times as long as others.
-const SHADOWS_PATIENCE: u32 = 10;
 
 /// A component that has read its document. Each decision that isn't cached runs in a fresh instance.
 pub struct ComponentPolicy {
@@ -136,6 +134,7 @@ async fn run(
     _slot: OwnedSemaphorePermit,
 ) -> Result<types::Decision, PolicyFailure> {
     let mut store = guest::store(&loaded.engine, what, time, loaded.memory, output);
+    let spent = store.data().spent();
     let decision = async {
         let policy = loaded.instance(&mut store, reads.time(&query)).await?;
         let others = reads.others(&query);
@@ -143,30 +142,10 @@ async fn run(
         policy.holdfast_policy_policy().call_evaluate(&mut store, view).await
     };
     if loaded.is_snapshot() {
-        return Ok(decision.await?);
+        return Ok(spent.count(decision).await?);
     }
-    let patience = if what == Run::Shadowing { time * SHADOWS_PATIENCE } else { time };
-    Ok(unless_waiting(patience.max(LEAST_TIME), decision).await?)
-}
-
-/// Ends a decision after `time`. A component that waits inside WASI doesn't run, so no tick of the engine's ends it.
-///
-/// The time is taken in steps, which don't begin before this thread has seen the end of the one before: a decision that
-/// had to wait for the thread isn't out of time, as little as one whose ticks nobody saw.
-async fn unless_waiting<T>(
-    time: Duration,
-    decision: impl Future<Output = wasmtime::Result<T>>,
-) -> wasmtime::Result<T> {
-    let over = async {
-        for _ in 0..LEAST_TICKS {
-            tokio::time::sleep(time / LEAST_TICKS).await;
-        }
-    };
-    tokio::select! {
-        biased;
-        decided = decision => decided,
-        () = over => Err(LimitReached::Time(time.as_millis()).into()),
-    }
+    let decided = spent.unless_waiting(time.max(LEAST_TIME), decision).await;
+    Ok(decided.unwrap_or_else(|| Err(LimitReached::Waiting(time.as_millis()).into()))?)
 }
 
 /// Instances at a time: those with memory of their own are few.
@@ -185,14 +164,6 @@ impl Policy for ComponentPolicy {
         self.decide_as(Run::Shadowing, query)
     }
 
-    fn given_up(&self, after: Duration) -> bool {
-        let late = after >= self.limits.time;
-        if late {
-            self.failures.count(SandboxFailure::Time);
-        }
-        late
-    }
-
     fn identity(&self) -> &PolicyIdentity {
         &self.identity
     }
@@ -202,32 +173,5 @@ impl Policy for ComponentPolicy {
         let mut metrics = PolicyMetrics { failures, ..PolicyMetrics::default() };
         self.cache.measure(&mut metrics);
         metrics
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TIME: Duration = Duration::from_millis(40);
-
-    #[tokio::test]
-    async fn a_decision_that_waits_inside_wasi_ends() {
-        let endless = std::future::pending::<wasmtime::Result<()>>();
-        let error = unless_waiting(TIME, endless).await.unwrap_err();
-        assert!(matches!(error.downcast_ref(), Some(LimitReached::Time(40))), "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_decision_that_waits_for_its_thread_goes_on() {
-        let starved = async {
-            // Fewer than the steps that the time is taken in.
-            for _ in 0..LEAST_TICKS - 2 {
-                std::thread::sleep(TIME);
-                tokio::task::yield_now().await;
-            }
-            Ok(())
-        };
-        assert!(unless_waiting(TIME, starved).await.is_ok());
     }
 }

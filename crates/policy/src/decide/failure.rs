@@ -7,8 +7,10 @@ use wasmtime::{PoolConcurrencyLimitError, Trap};
 /// What the store's limits end a guest with.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LimitReached {
-    #[error("it wasn't done within {0} ms")]
+    #[error("it took more than {0} ms of processor time")]
     Time(u128),
+    #[error("it waited inside WASI for {0} ms, where nothing ever comes")]
+    Waiting(u128),
     #[error("it asked for {wanted} bytes of memory, and {limit} are allowed")]
     Memory { wanted: usize, limit: usize },
 }
@@ -16,7 +18,9 @@ pub(crate) enum LimitReached {
 impl From<wasmtime::Error> for PolicyFailure {
     fn from(error: wasmtime::Error) -> PolicyFailure {
         let kind = match (error.downcast_ref::<LimitReached>(), error.downcast_ref::<Trap>()) {
-            (Some(LimitReached::Time(_)), _) | (_, Some(Trap::Interrupt)) => SandboxFailure::Time,
+            (Some(LimitReached::Time(_) | LimitReached::Waiting(_)), _) | (_, Some(Trap::Interrupt)) => {
+                SandboxFailure::Time
+            }
             (Some(LimitReached::Memory { .. }), _) => SandboxFailure::Memory,
             (_, Some(Trap::StackOverflow)) => SandboxFailure::Stack,
             (_, Some(_)) => SandboxFailure::Trap,

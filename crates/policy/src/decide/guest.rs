@@ -1,13 +1,14 @@
 //! One run of a policy's component: its limits, and how it makes way.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use crate::decide::failure::LimitReached;
+use crate::decide::processor::{Spent, processor_time};
 use crate::decide::wasi::Denied;
-use holdfast_sandbox::{pause, pause_time};
 
 /// Of all tables together.
 pub(crate) const TABLE_ELEMENTS: usize = 20_000;
@@ -17,23 +18,23 @@ const CORE_INSTANCES: usize = 64;
 const MEMORIES: usize = 16;
 const TABLES: usize = 16;
 const HANDLES: usize = 64;
-/// A guest is out of time only after it was seen running this often: on a busy machine the host itself may have waited.
-pub(crate) const LEAST_TICKS: u32 = 8;
 /// What a decision that began on a request's thread runs for, from its first tick on, before it goes on elsewhere. It is the
 /// processor's time: a thread that was kept waiting isn't slow.
 const LONG: Duration = Duration::from_micros(500);
 /// And whatever its time, no more than so many ticks.
 const HOME_TICKS: u32 = 4;
 
+/// As long as a tick.
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// What a store knows of its guest: how far it may go, and the WASI that it has where it needs any.
 pub(crate) struct Bounds {
     started: Instant,
     time: Duration,
     ticks: u32,
+    spent: Arc<Spent>,
     /// The thread's time on a processor at the first tick, until the decision makes way.
     first: Option<Duration>,
-    /// The same at the beginning, for a shadow's decision.
-    processor: Duration,
     memory: usize,
     used: usize,
     elements: usize,
@@ -41,25 +42,26 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
+    /// What counts the guest's time.
+    pub(crate) fn spent(&self) -> Arc<Spent> {
+        self.spent.clone()
+    }
+
     /// Bytes of all linear memories.
     pub(crate) fn memory_used(&self) -> usize {
         self.used
     }
 
-    /// How long the guest has taken. Behind everything else it may wait for long; what counts there is what it would have taken
-    /// elsewhere.
-    fn taken(&self, run: Run) -> Duration {
+    /// Whether the guest has had all of its time.
+    fn is_over(&self, run: Run) -> bool {
         match run {
-            Run::Shadowing => with_pauses(processor_time().saturating_sub(self.processor)),
-            Run::Loading | Run::Deciding => self.started.elapsed(),
+            // Ticks are seen only while it runs: a machine that is busy makes them fewer.
+            Run::Loading => {
+                self.started.elapsed() > self.time && u128::from(self.ticks) > self.time.as_millis()
+            }
+            Run::Deciding | Run::Shadowing => self.spent.so_far() > self.time,
         }
     }
-}
-
-/// What a decision takes that runs for so long, with the pauses that it has to make: there is a tick each millisecond.
-fn with_pauses(running: Duration) -> Duration {
-    let ticks = u32::try_from(running.as_millis()).unwrap_or(u32::MAX).min(1000);
-    running + (1..=ticks).filter_map(pause_time).sum::<Duration>()
 }
 
 impl ResourceLimiter for Bounds {
@@ -120,13 +122,6 @@ fn grown(sum: usize, current: usize, wanted: usize) -> usize {
     sum.saturating_add(wanted.saturating_sub(current))
 }
 
-/// For how long this thread was on a processor.
-pub(crate) fn processor_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0))
-        + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))
-}
-
 /// What a run is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Run {
@@ -136,6 +131,12 @@ pub(crate) enum Run {
     Deciding,
     /// Deciding for nobody who waits, on a thread that is behind all others.
     Shadowing,
+}
+
+/// What follows each tick of a decision that takes long: it pauses for as long as it ran, so that it never has more than half of
+/// a processor.
+fn pause() -> UpdateDeadline {
+    UpdateDeadline::YieldCustom(1, Box::pin(tokio::time::sleep(PAUSE)))
 }
 
 /// A store for one run. The guest makes way for other tasks at each epoch, until its time is over.
@@ -152,8 +153,8 @@ pub(crate) fn store(
             started: Instant::now(),
             time,
             ticks: 0,
+            spent: Arc::new(Spent::new()),
             first: None,
-            processor: if run == Run::Shadowing { processor_time() } else { Duration::ZERO },
             memory,
             used: 0,
             elements: 0,
@@ -168,12 +169,13 @@ pub(crate) fn store(
     store.epoch_deadline_callback(move |mut context| {
         let bounds = context.data_mut();
         bounds.ticks += 1;
-        if bounds.ticks >= LEAST_TICKS && bounds.taken(run) > bounds.time {
+        bounds.spent.watch();
+        if bounds.is_over(run) {
             return Err(LimitReached::Time(bounds.time.as_millis()).into());
         }
         Ok(match run {
             Run::Loading => UpdateDeadline::Yield(1),
-            Run::Shadowing => pause(bounds.ticks),
+            Run::Shadowing => pause(),
             Run::Deciding if bounds.ticks == 1 => {
                 bounds.first = Some(processor_time());
                 UpdateDeadline::Continue(1)
@@ -187,11 +189,7 @@ pub(crate) fn store(
                     bounds.first = None;
                     UpdateDeadline::Yield(1)
                 }
-                None => match pause(bounds.ticks) {
-                    // What runs there gives way at each tick.
-                    UpdateDeadline::Continue(ticks) => UpdateDeadline::Yield(ticks),
-                    paused => paused,
-                },
+                None => pause(),
             },
         })
     });
@@ -270,12 +268,5 @@ mod tests {
             }
             assert!(guest.add(module).await.is_err(), "{module}");
         }
-    }
-
-    #[test]
-    fn a_shadows_time_is_what_it_would_take_beside_requests() {
-        let ms = Duration::from_millis;
-        assert_eq!([0, 2, 3, 4].map(|time| with_pauses(ms(time))), [0, 2, 4, 7].map(ms));
-        assert!(with_pauses(ms(20)) > ms(50) && with_pauses(ms(5)) < ms(20));
     }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
-use crate::decide::guest::processor_time;
+use crate::decide::processor::processor_time;
 use crate::policy::PolicyFailure;
 use holdfast_sandbox::{SandboxFailure, priority};
 

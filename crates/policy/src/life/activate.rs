@@ -20,8 +20,61 @@ use crate::life::time::now;
 pub struct Activated {
     /// One for each key store.
     pub changes: Vec<Change>,
+    /// Key stores that had been gone back for already, so that nothing changed.
+    #[serde(default)]
+    pub kept: Vec<Kept>,
     /// From when everything was loaded to when the last key store decides by it.
     pub milliseconds: f64,
+}
+
+/// A key store whose policy stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Its name.
+    pub key_store: String,
+    /// Why, and what to do if something else is meant.
+    pub why: String,
+}
+
+/// Which way back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rollback {
+    /// The activation to go back to; 0: the configuration's policy as its files are now; `None`: the last good one.
+    pub to: Option<u64>,
+    /// Only if this activation is in force.
+    pub from: Option<u64>,
+}
+
+/// How a key store stands towards a rollback.
+enum Standing {
+    /// What is to be left is in force.
+    There,
+    /// It has been left already.
+    Back(String),
+    /// Something else is in force.
+    Elsewhere(String),
+}
+
+fn is_back(state: &State, name: &str, from: Option<u64>, to: Option<u64>) -> Standing {
+    let Some(active) = state.active(name) else { return Standing::There };
+    let number = active.number;
+    match from {
+        Some(from) if from == number => Standing::There,
+        Some(from) if active.cause.is_rollback() && from + 1 == number => Standing::Back(format!(
+            "activation {from} was gone back from already, by {}; activation {number} is in force",
+            active.by
+        )),
+        Some(from) => Standing::Elsewhere(format!(
+            "activation {from} isn't in force in key store {name}: {number} is, by {}; nothing was changed",
+            active.by
+        )),
+        None if to.is_none() && active.cause.is_rollback() => Standing::Back(format!(
+            "activation {number} went back already, by {}; to go back further: --from {number}, or --to N (`holdfast policy \
+             history` lists them)",
+            active.by
+        )),
+        None => Standing::There,
+    }
 }
 
 impl Lifecycle {
@@ -34,15 +87,34 @@ impl Lifecycle {
     }
 
     /// Goes back to what decided before, or to the activation `to`.
-    pub async fn roll_back(&self, to: Option<u64>, of: &Selection, by: &str) -> Result<Activated, LifeError> {
+    ///
+    /// Where it was gone back already, nothing changes: a command that is given twice, or again because its answer was lost,
+    /// goes back once. With `from` only that activation is gone back from.
+    pub async fn roll_back(
+        &self,
+        Rollback { to, from }: Rollback,
+        of: &Selection,
+        by: &str,
+    ) -> Result<Activated, LifeError> {
         let key_stores = self.select(of)?;
         let state = self.registry.lock().await.state().clone();
-        let mut wanted = Vec::new();
+        let (mut wanted, mut kept) = (Vec::new(), Vec::new());
         for name in key_stores {
-            let target = self.target(&state, &name, to)?;
-            wanted.push((name, target));
+            let target = self.target(&state, &name, to);
+            match is_back(&state, &name, from, to) {
+                Standing::Back(why) => kept.push(Kept { key_store: name, why }),
+                Standing::Elsewhere(why) => return Err(LifeError::NotInForce(why)),
+                Standing::There => wanted.push((name, target?)),
+            }
         }
-        self.put_in_force(wanted, by, Cause::Rollback, None).await
+        for (name, _) in wanted.iter().filter(|(_, artefact)| artefact.is_none()) {
+            self.check_configured(name).await?;
+        }
+        if wanted.is_empty() {
+            return Ok(Activated { changes: Vec::new(), kept, milliseconds: 0.0 });
+        }
+        let done = self.put_in_force(wanted, by, Cause::Rollback, None).await?;
+        Ok(Activated { kept, ..done })
     }
 
     /// Loads, records, writes, and swaps, in this order: what fails before the swap changes nothing.
@@ -71,7 +143,7 @@ impl Lifecycle {
                 .is_none_or(|active| active.number != failed.activation)
         {
             // Somebody was faster.
-            return Ok(Activated { changes: Vec::new(), milliseconds: 0.0 });
+            return Ok(Activated { changes: Vec::new(), kept: Vec::new(), milliseconds: 0.0 });
         }
         let next = |name: &str| registry.state().active(name).map_or(0, |active| active.number) + 1;
         let mut changes: Vec<Change> = loaded
@@ -123,7 +195,7 @@ impl Lifecycle {
                 "another policy is in force"
             );
         }
-        Ok(Activated { changes, milliseconds: begun.elapsed().as_secs_f64() * 1000.0 })
+        Ok(Activated { changes, kept: Vec::new(), milliseconds: begun.elapsed().as_secs_f64() * 1000.0 })
     }
 
     fn swap(&self, name: &str, artefact: Option<String>, policy: Option<Arc<ComponentPolicy>>, number: u64) {

@@ -1,7 +1,6 @@
 //! What decides for a key store now: swapped as a whole, and taken once by each request.
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
 
 use holdfast_gate::query::{Decision, Query};
 
@@ -55,11 +54,11 @@ impl Active {
 
     /// Decides one query. A failure is never an allow: the gate refuses with InternalException.
     pub async fn decide(&self, query: Query) -> Result<Arc<Decision>, PolicyFailure> {
-        let given_up = GivenUp { active: self, begun: Instant::now() };
+        let waiting = Waiting(self.probation.as_deref());
         let decided = self.policy.decide(&query).await;
-        given_up.not();
+        waiting.is_over();
         if let Some(probation) = &self.probation {
-            probation.note(&decided);
+            probation.note(&query, &decided);
         }
         if let Some(shadow) = &self.shadow {
             shadow.offer(query, decided.as_ref().ok().cloned());
@@ -85,26 +84,18 @@ impl Active {
 }
 
 /// A decision without an end so far. Its request may end first, and drop it.
-struct GivenUp<'a> {
-    active: &'a Active,
-    begun: Instant,
-}
+struct Waiting<'a>(Option<&'a Probation>);
 
-impl GivenUp<'_> {
-    /// There is an end.
-    fn not(self) {
-        std::mem::forget(self);
+impl Waiting<'_> {
+    fn is_over(mut self) {
+        self.0 = None;
     }
 }
 
-impl Drop for GivenUp<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        // Where a policy loops, most requests run out of their budget while they wait for others of its decisions: if these
-        // didn't count, it would stay in force the longer, the more requests there are.
-        if self.active.policy.given_up(self.begun.elapsed())
-            && let Some(probation) = &self.active.probation
-        {
-            probation.note_failure();
+        if let Some(probation) = self.0 {
+            probation.note_unjudged();
         }
     }
 }
@@ -127,62 +118,5 @@ impl PolicySlot {
     /// Requests that begin from now on are decided by this one. Gives the one before.
     pub(crate) fn swap(&self, active: Option<Arc<Active>>) -> Option<Arc<Active>> {
         std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), active)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use tokio::sync::mpsc;
-
-    use super::*;
-    use crate::life::probation::AutomaticRollback;
-    use crate::make::load::warm_up;
-    use crate::policy::{Deciding, PolicyIdentity, PolicyMetrics};
-
-    /// Never decides.
-    struct Endless {
-        identity: PolicyIdentity,
-        time: Duration,
-    }
-
-    impl Policy for Endless {
-        fn decide<'a>(&'a self, _: &'a Query) -> Deciding<'a> {
-            Box::pin(std::future::pending())
-        }
-
-        fn given_up(&self, after: Duration) -> bool {
-            after >= self.time
-        }
-
-        fn identity(&self) -> &PolicyIdentity {
-            &self.identity
-        }
-
-        fn metrics(&self) -> PolicyMetrics {
-            PolicyMetrics::default()
-        }
-    }
-
-    /// Failures that the probation counts after one request that ended before its decision.
-    async fn failures_of_one_given_up(time: Duration) -> u64 {
-        let identity = PolicyIdentity::default();
-        let (failed, _told) = mpsc::unbounded_channel();
-        let rule = AutomaticRollback { failures: 9, within: Duration::from_secs(600) };
-        let probation = Arc::new(Probation::new("demo", 1, rule, failed));
-        let active = Active {
-            probation: Some(probation.clone()),
-            ..Active::new(Arc::new(Endless { identity, time }), Origin::Configuration)
-        };
-        let deciding = active.decide(warm_up());
-        assert!(tokio::time::timeout(Duration::from_millis(10), deciding).await.is_err());
-        probation.standing().0
-    }
-
-    #[tokio::test]
-    async fn a_decision_that_its_request_gave_up_counts_where_the_policys_time_was_over() {
-        assert_eq!(failures_of_one_given_up(Duration::from_millis(5)).await, 1);
-        assert_eq!(failures_of_one_given_up(Duration::from_secs(600)).await, 0);
     }
 }

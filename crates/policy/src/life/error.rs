@@ -41,6 +41,9 @@ pub enum LifeError {
     /// No artefact is meant.
     #[error("{0}")]
     NotStaged(String),
+    /// Another activation is in force than the one that was to be gone back from.
+    #[error("{0}")]
+    NotInForce(String),
     /// There is nothing to go back to.
     #[error("key store {0} has no earlier policy that didn't fail; activate a staged one")]
     NothingBefore(String),

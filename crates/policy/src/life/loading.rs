@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::artefact::format::{Artefact, Manifest};
 use crate::artefact::source::Source;
 use crate::decide::component::ComponentPolicy;
 use crate::decide::limits::Limits;
 use crate::decide::load_error::LoadError;
+use crate::life::checker;
 use crate::life::error::LifeError;
 use crate::life::lifecycle::{Lifecycle, Place};
 
@@ -65,5 +67,24 @@ impl Lifecycle {
             Ok::<_, LoadError>(policy)
         });
         Ok(loading.await.map_err(|_| LifeError::Task)??)
+    }
+
+    /// Has the configuration's policy, as its files are now, checked as everything is that is to go live.
+    pub(super) async fn check_configured(&self, name: &str) -> Result<(), LifeError> {
+        let configured = self.places.get(name).and_then(|place| place.configured.policy.as_ref());
+        let Some(read) = configured else { return Ok(()) };
+        let refused =
+            |why| LifeError::Refused(format!("the configuration's policy of key store {name}: {why}"));
+        let (component, document) = tokio::task::block_in_place(read).map_err(refused)?;
+        let manifest = (!document.is_empty()).then(|| Manifest {
+            name: "configuration".to_owned(),
+            version: "0".to_owned(),
+            description: String::new(),
+        });
+        let bytes = Artefact { component, manifest, document, tests: Vec::new() }.encode()?;
+        let mut file = self.registry.lock().await.receive()?;
+        tokio::task::block_in_place(|| file.write(&bytes))?;
+        let checked = checker::check(file.path(), &self.settings.cache).await?;
+        checked.map(drop).map_err(refused)
     }
 }

@@ -131,6 +131,13 @@ pub enum Cause {
     AutomaticRollback,
 }
 
+impl Cause {
+    /// Whether it leads back.
+    pub fn is_rollback(&self) -> bool {
+        matches!(self, Cause::Rollback | Cause::AutomaticRollback)
+    }
+}
+
 impl State {
     /// The activation that is in force.
     pub fn active(&self, key_store: &str) -> Option<&Activation> {
@@ -180,21 +187,27 @@ impl State {
         number
     }
 
-    /// What to go back to: what was in force before the last activation, leaving out what failed and artefacts that
-    /// `may_decide` says no to. The configuration's policy (`None` inside) was in force before the first.
+    /// What to go back to: what was in force before the last activation, leaving out what failed, what was gone back from and
+    /// not activated since, and artefacts that `may_decide` says no to. The configuration's policy (`None` inside) was in
+    /// force before the first.
     pub fn before(&self, key_store: &str, may_decide: impl Fn(&str) -> bool) -> Option<Option<String>> {
         let activations = &self.key_stores.get(key_store)?.activations;
         let (last, earlier) = activations.split_last()?;
         let failed: BTreeSet<_> =
             activations.iter().filter(|a| a.failed.is_some()).map(|a| &a.artefact).collect();
-        let may_decide = |a: &Activation| a.artefact.as_deref().is_none_or(&may_decide);
-        let is_good =
-            |a: &&Activation| a.artefact != last.artefact && !failed.contains(&a.artefact) && may_decide(a);
-        let good = earlier.iter().rev().find(is_good);
+        let left = left(activations);
+        let may_decide = |artefact: &Option<String>| artefact.as_deref().is_none_or(&may_decide);
+        let is_good = |artefact: &Option<String>| {
+            *artefact != last.artefact
+                && !failed.contains(artefact)
+                && !left.contains(artefact)
+                && may_decide(artefact)
+        };
+        let good = earlier.iter().rev().map(|activation| &activation.artefact).find(|a| is_good(a));
         match good {
-            Some(good) => Some(good.artefact.clone()),
+            Some(good) => Some(good.clone()),
             // Numbers begin at 1, so the whole history is here, and the configuration's policy stood before it.
-            None if activations.first().is_some_and(|first| first.number == 1) && last.artefact.is_some() => {
+            None if activations.first().is_some_and(|first| first.number == 1) && is_good(&None) => {
                 Some(None)
             }
             None => None,
@@ -320,6 +333,22 @@ fn read_state(path: &Path) -> Result<State, RegistryError> {
         SCHEMA => Ok(state),
         other => Err(damaged(format!("its schema is {other}, and this version knows {SCHEMA}"))),
     }
+}
+
+/// What a rollback left, and nobody activated since.
+fn left(activations: &[Activation]) -> BTreeSet<&Option<String>> {
+    let mut left = BTreeSet::new();
+    let mut before: Option<&Activation> = None;
+    for activation in activations {
+        left.remove(&activation.artefact);
+        if let (true, Some(before)) = (activation.cause.is_rollback(), before)
+            && before.artefact != activation.artefact
+        {
+            left.insert(&before.artefact);
+        }
+        before = Some(activation);
+    }
+    left
 }
 
 #[cfg(test)]

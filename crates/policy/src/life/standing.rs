@@ -30,7 +30,7 @@ pub struct KeyStoreStanding {
     pub decides: bool,
     /// Why it doesn't.
     pub why: Option<String>,
-    /// The activation's number; 0 where the configuration's policy is in force.
+    /// The activation's number; 0 where the configuration's policy is in force and nothing was ever activated.
     pub activation: u64,
     /// The artefact; `None`: the configuration's policy.
     pub artefact: Option<String>,
@@ -86,7 +86,10 @@ impl Lifecycle {
             };
             let Some(active) = place.slot.get() else { return nothing };
             let (activation, artefact) = match &active.origin {
-                Origin::Configuration => (0, None),
+                Origin::Configuration => {
+                    let back = state.active(name).filter(|activation| activation.artefact.is_none());
+                    (back.map_or(0, |activation| activation.number), None)
+                }
                 Origin::Activation { number, artefact } => (*number, Some(artefact.clone())),
             };
             let distrust = artefact.as_ref().and_then(|digest| self.settings.distrust_of(&state, digest));

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::artefact::signature::TrustedKeys;
+use crate::life::activate::Rollback;
 use crate::life::change::{RecordError, Told};
 use crate::life::error::LifeError;
 use crate::life::lifecycle::{Configured, Lifecycle, Settings};
@@ -99,7 +100,7 @@ async fn a_shadow_needs_a_policy_to_decide_beside() {
     host.activate(&one, &ONLY, "test").await.unwrap();
     host.shadow(Some(&two), &ONLY).await.unwrap();
     assert!(host.standing().await.key_stores[0].shadow.is_some());
-    host.roll_back(Some(0), &ONLY, "test").await.unwrap();
+    host.roll_back(Rollback { to: Some(0), from: None }, &ONLY, "test").await.unwrap();
     assert_eq!(room.registry().state().shadow("demo"), None, "nothing decides beside it any more");
 }
 
@@ -124,8 +125,8 @@ async fn what_is_not_trusted_any_more_is_not_put_in_force_and_stays_where_it_is(
     assert_eq!(standing.untrusted, [foreign.clone(), unsigned.clone()]);
     for refused in [
         host.activate(&foreign, &ONLY, "test").await.unwrap_err(),
-        host.roll_back(Some(2), &ONLY, "test").await.unwrap_err(),
-        host.roll_back(None, &ONLY, "test").await.unwrap_err(),
+        host.roll_back(Rollback { to: Some(2), from: None }, &ONLY, "test").await.unwrap_err(),
+        host.roll_back(Rollback::default(), &ONLY, "test").await.unwrap_err(),
         host.shadow(Some(&foreign), &ONLY).await.unwrap_err(),
     ] {
         assert!(matches!(refused, LifeError::Untrusted { .. }), "{refused}");

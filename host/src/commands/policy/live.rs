@@ -50,10 +50,21 @@ Example:
         host: HostChoice,
     },
     /// Go back to the policy that decided before.
+    #[command(after_help = "\
+It goes to the last policy that neither failed nor was gone back from. Given twice, it goes back once; scripts say which
+activation they mean to leave, and can be run again.
+
+Examples:
+  holdfast policy rollback
+  holdfast policy rollback --from 7 --key-store frankfurt
+  holdfast policy rollback --to 0        the configuration's files as they are now, checked first")]
     Rollback {
-        /// To the policy of this activation; 0 is the configuration's [default: the last one that didn't fail]
+        /// To the policy of this activation; 0 is the configuration's [default: the last good one]
         #[arg(long, value_name = "ACTIVATION")]
         to: Option<u64>,
+        /// Only if this activation is in force; where it was left already, nothing changes
+        #[arg(long, value_name = "ACTIVATION")]
+        from: Option<u64>,
         #[command(flatten)]
         of: StoresChoice,
         #[command(flatten)]
@@ -142,7 +153,9 @@ pub fn run(action: Action, output: &mut Output) -> Result<(), CommandError> {
         Action::Activate { policy, of, host } => {
             (Command::Activate { artefact: policy, of: of.selection() }, Vec::new(), host)
         }
-        Action::Rollback { to, of, host } => (Command::Rollback { to, of: of.selection() }, Vec::new(), host),
+        Action::Rollback { to, from, of, host } => {
+            (Command::Rollback { to, from, of: of.selection() }, Vec::new(), host)
+        }
         Action::Shadow { policy, off: _, of, host } => {
             (Command::Shadow { artefact: policy, of: of.selection() }, Vec::new(), host)
         }

@@ -131,6 +131,28 @@ fn what_one_would_go_back_to_stays_however_long_ago_it_decided() {
 }
 
 #[test]
+fn one_never_goes_forward_to_what_was_left() {
+    let mut state = State::default();
+    for artefact in ["a", "b", "c"] {
+        activate(&mut state, Some(artefact));
+    }
+    let back = |state: &mut State| {
+        let before = state.before("demo", |_| true);
+        if let Some(artefact) = &before {
+            state.activate("demo", artefact.as_deref(), 0, "root", Cause::Rollback);
+        }
+        before
+    };
+    assert_eq!(back(&mut state), Some(Some("b".to_owned())));
+    assert_eq!(back(&mut state), Some(Some("a".to_owned())), "not c, which was left");
+    assert_eq!(back(&mut state), Some(None), "the configuration's policy");
+    assert_eq!(back(&mut state), None);
+    activate(&mut state, Some("c"));
+    activate(&mut state, Some("a"));
+    assert_eq!(back(&mut state), Some(Some("c".to_owned())), "it was activated since");
+}
+
+#[test]
 fn what_may_not_decide_is_nothing_to_go_back_to() {
     let mut state = State::default();
     for artefact in ["a", "b", "c"] {

@@ -58,6 +58,12 @@ fn changed(activated: &Activated, output: &mut Output) -> Result<(), CommandErro
             policy(change.artefact.as_deref())
         ))?;
     }
+    for kept in &activated.kept {
+        output.line(format_args!("key store {}: nothing changed: {}", kept.key_store, kept.why))?;
+    }
+    if activated.changes.is_empty() {
+        return Ok(());
+    }
     Ok(output.line(format_args!("in force after {:.1} ms", activated.milliseconds))?)
 }
 
