@@ -2,8 +2,10 @@
 
 mod bench;
 mod build;
+mod cargo;
 mod demo;
 mod error;
+mod lanes;
 mod process;
 mod report;
 mod server;
