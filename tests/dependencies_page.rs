@@ -42,7 +42,8 @@ fn direct() -> BTreeSet<String> {
 /// What stands between backticks in the first column of the page's tables.
 fn told() -> BTreeSet<String> {
     let page = fs::read_to_string(repository().join("docs/dependencies.md")).unwrap();
-    let first = |line: &str| line.strip_prefix("| ").and_then(|line| line.split('|').next()).map(str::to_owned);
+    let first =
+        |line: &str| line.strip_prefix("| ").and_then(|line| line.split('|').next()).map(str::to_owned);
     let names = |cell: String| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
     page.lines().filter_map(first).flat_map(names).filter(|name| !name.starts_with("holdfast-")).collect()
 }
