@@ -13,17 +13,7 @@ use crate::workspace::{Profile, Workspace};
 use crate::{lanes, setup};
 
 pub use native::{all_targets, host, tools};
-
-/// Which components to build.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Which {
-    /// Those that the host runs.
-    Host,
-    /// Spin's too.
-    Product,
-    /// The tests' hostile ones too.
-    All,
-}
+pub use table::Which;
 
 /// Does `native`, which has to leave the [`tools`], and builds components into `target/components` at the same time.
 pub fn beside(workspace: &Workspace, which: Which, native: impl FnOnce() -> Result<()> + Send) -> Result<()> {

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::colour::dim;
 use crate::error::Result;
-use crate::report::dim;
 
 /// After a silence of this length a lane says what it is at work on.
 const SILENCE: Duration = Duration::from_secs(20);

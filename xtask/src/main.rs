@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod cargo;
+mod colour;
 mod demo;
 mod error;
 mod lanes;

@@ -1,6 +1,6 @@
 //! The programs that run natively.
 
-use super::Which;
+use super::table::Which;
 use crate::error::Result;
 use crate::workspace::{Profile, Workspace};
 use crate::{cargo, lanes};
@@ -24,7 +24,7 @@ pub fn host(workspace: &Workspace, profile: Profile, which: Which) -> Result<()>
     cargo::run(&mut command)
 }
 
-/// Builds what [`super::beside`] and [`super::components`] need, in the profile of the tests: it runs for a second.
+/// Builds what makes components of modules, in the profile of the tests: it runs for a second.
 pub fn tools(workspace: &Workspace, which: Which) -> Result<()> {
     let mut command = workspace.cargo();
     command.args(["build", "--workspace"]);

@@ -2,12 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Which;
 use crate::error::Result;
 use crate::process;
 use crate::workspace::Workspace;
 
 const KIB: u32 = 1024;
+
+/// Which components to build.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Those that the host runs.
+    Host,
+    /// Spin's too.
+    Product,
+    /// The tests' hostile ones too.
+    All,
+}
 
 /// A package that becomes a component.
 pub struct Component {
