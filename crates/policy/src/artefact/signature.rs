@@ -16,6 +16,24 @@ pub enum SignatureError {
     /// The signature file can't be read.
     #[error("the signature isn't in minisign's format: {0}")]
     Format(String),
+    /// A key of another program, whose signatures aren't taken.
+    #[error(
+        "{0:?} is a public key of OpenBSD's signify, whose signatures don't count here: make a key with `minisign -G` and trust \
+         that one"
+    )]
+    SignifyKey(String),
+    /// Of the other program.
+    #[error(
+        "the signature is OpenBSD signify's, which doesn't count here, whether or not it fits the file: sign it with `holdfast \
+         policy sign` or `minisign -S`"
+    )]
+    Signify,
+    /// Of the file itself in place of its hash.
+    #[error(
+        "the signature by key {0} is of minisign's legacy kind (`minisign -S -l`, or a version before 0.8), which doesn't count \
+         here, whether or not it fits the file: sign it again without -l"
+    )]
+    Legacy(String),
     /// By nobody that is trusted.
     #[error("it is signed by key {signer}, which isn't trusted; trusted are {trusted}")]
     Untrusted {
@@ -44,6 +62,9 @@ impl TrustedKeys {
     pub fn parse<'a>(keys: impl IntoIterator<Item = &'a str>) -> Result<TrustedKeys, SignatureError> {
         let read = |text: &str| {
             let line = text.trim().lines().last().unwrap_or_default().trim();
+            if text.lines().any(|line| line.starts_with(COMMENT) && line.contains("signify")) {
+                return Err(SignatureError::SignifyKey(line.to_owned()));
+            }
             let wrong = || SignatureError::Key(line.to_owned());
             let key = PublicKey::from_base64(line).map_err(|_| wrong())?;
             let id = key_id(line).ok_or_else(wrong)?;
@@ -65,6 +86,12 @@ impl TrustedKeys {
     /// Checks an artefact's signature; gives the id of the key that signed.
     pub fn verify(&self, artefact: &[u8], signature: &str) -> Result<String, SignatureError> {
         let signer = signer(signature)?;
+        // What is of another kind is no sign of tampering.
+        match kind(signature) {
+            Kind::Signify => return Err(SignatureError::Signify),
+            Kind::Legacy => return Err(SignatureError::Legacy(signer)),
+            Kind::Prehashed => {}
+        }
         let read = Signature::decode(signature).map_err(|error| SignatureError::Format(error.to_string()))?;
         let mut known = self.0.iter().filter(|(id, _)| *id == signer).peekable();
         if known.peek().is_none() {
@@ -72,11 +99,33 @@ impl TrustedKeys {
             let trusted = if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
             return Err(SignatureError::Untrusted { signer, trusted });
         }
-        // Legacy signatures, of the file itself instead of its hash, aren't taken.
         match known.any(|(_, key)| key.verify(artefact, &read, false).is_ok()) {
             true => Ok(signer),
             false => Err(SignatureError::Wrong(signer)),
         }
+    }
+}
+
+/// What minisign's and signify's files begin with.
+const COMMENT: &str = "untrusted comment:";
+
+/// By which program a signature was made, and of what.
+enum Kind {
+    /// minisign's, of the file's hash.
+    Prehashed,
+    /// minisign's, of the file.
+    Legacy,
+    /// signify's, of the file: without a comment that is signed too.
+    Signify,
+}
+
+fn kind(signature: &str) -> Kind {
+    let lines: Vec<&str> = signature.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let bytes = lines.get(1).and_then(|line| STANDARD.decode(line).ok()).unwrap_or_default();
+    match (bytes.get(..2), lines.len()) {
+        (Some(b"Ed"), 2) => Kind::Signify,
+        (Some(b"Ed"), _) => Kind::Legacy,
+        _ => Kind::Prehashed,
     }
 }
 
@@ -142,5 +191,27 @@ mod tests {
             assert!(matches!(keys.verify(b"artefact", text), Err(SignatureError::Format(_))), "{text:?}");
         }
         assert!(matches!(TrustedKeys::parse(["RWnot"]), Err(SignatureError::Key(_))));
+    }
+
+    /// A signature's second line with another algorithm.
+    fn as_legacy(signature: &str) -> String {
+        let mut lines: Vec<String> = signature.lines().map(str::to_owned).collect();
+        let mut bytes = STANDARD.decode(&lines[1]).unwrap();
+        bytes[..2].copy_from_slice(b"Ed");
+        lines[1] = STANDARD.encode(bytes);
+        lines.join("\n")
+    }
+
+    #[test]
+    fn what_is_of_another_kind_is_told_from_tampering() {
+        let (pair, public) = pair();
+        let keys = TrustedKeys::parse([public.as_str()]).unwrap();
+        let legacy = as_legacy(&sign(&pair, b"artefact"));
+        let id = keys.ids().next().unwrap().to_owned();
+        assert_eq!(keys.verify(b"artefact", &legacy), Err(SignatureError::Legacy(id)));
+        let two: Vec<&str> = legacy.lines().take(2).collect();
+        assert_eq!(keys.verify(b"artefact", &(two.join("\n") + "\n")), Err(SignatureError::Signify));
+        let file = format!("untrusted comment: signify public key\n{public}\n");
+        assert!(matches!(TrustedKeys::parse([file.as_str()]), Err(SignatureError::SignifyKey(_))));
     }
 }

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
-use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use crate::decide::failure::LimitReached;
 use crate::decide::processor::{Spent, processor_time};
-use crate::decide::wasi::Denied;
+use crate::decide::wasi::{Denied, HasWasi};
 
 /// Of all tables together.
 pub(crate) const TABLE_ELEMENTS: usize = 20_000;
@@ -110,10 +109,9 @@ impl ResourceLimiter for Bounds {
     }
 }
 
-impl WasiView for Bounds {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        let Denied { ctx, table } = self.wasi.get_or_insert_with(|| Box::new(Denied::at(0))).as_mut();
-        WasiCtxView { ctx, table }
+impl HasWasi for Bounds {
+    fn wasi(&mut self) -> &mut Denied {
+        self.wasi.get_or_insert_with(|| Box::new(Denied::at(0)))
     }
 }
 

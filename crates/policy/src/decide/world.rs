@@ -23,7 +23,7 @@ pub(crate) fn prepare(engine: &Engine, code: &Component) -> Result<PolicyEngineP
     }
     let mut linker = Linker::new(engine);
     if !wasi.is_empty() {
-        wasi::add_to_linker(&mut linker).map_err(LoadError::Engine)?;
+        wasi::add_to_linker(&mut linker, engine, code).map_err(LoadError::Engine)?;
     }
     linker.instantiate_pre(code).and_then(PolicyEnginePre::new).map_err(LoadError::World)
 }
