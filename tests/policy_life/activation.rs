@@ -53,12 +53,26 @@ fn a_policy_is_staged_activated_and_taken_back_and_a_restart_changes_nothing() {
     ask(&mut host.client()).1.refused(403, "AccessDeniedException");
     policy(&host, &["rollback"]);
     assert_eq!(decided(&host)["rules"], json!(["one"]));
+    // Again, as one does whose answer was lost: nothing goes forward to what was left.
+    for again in [&["rollback"][..], &["rollback", "--from", "2"]] {
+        let kept = policy(&host, again)["activated"]["kept"][0]["why"].clone();
+        assert!(kept.as_str().unwrap().contains("already"), "{kept}");
+        assert_eq!(decided(&host)["rules"], json!(["one"]));
+    }
+    assert!(refused(&host, &["rollback", "--from", "1"]).contains("3 is"));
     policy(&host, &["rollback", "--to", "2"]);
     ask(&mut host.client()).1.refused(403, "AccessDeniedException");
     host.restart();
     ask(&mut host.client()).1.refused(403, "AccessDeniedException");
-    policy(&host, &["rollback", "--to", "0"]);
+    let file = host.home().join("policy.cedar");
+    let configured = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, "permit (principal, action, resource").unwrap();
+    assert!(refused(&host, &["rollback", "--to", "0"]).contains("the configuration's policy"));
+    std::fs::write(&file, configured).unwrap();
+    let back = policy(&host, &["rollback", "--to", "0"]);
     assert_eq!(decided(&host)["rules"], json!(["permit-all"]), "the configuration's");
+    let number = &back["activated"]["changes"][0]["activation"];
+    assert_eq!((number, &standing(&host, "demo")["activation"]), (&json!(5), &json!(5)), "one number for it");
     host.restart();
     assert_eq!(decided(&host)["rules"], json!(["permit-all"]));
 

@@ -8,7 +8,14 @@ use crate::artefact::{cedar, misbehaving};
 use crate::room::{activate, history, permits, setup, stage, standing};
 
 fn ask(host: &Host, what: &str) -> Reply {
+    ask_as(host, "App", what)
+}
+
+/// As a session of that role.
+fn ask_as(host: &Host, role: &str, what: &str) -> Reply {
     let mut body = encrypt_body("text");
+    let principal = format!("arn:aws:sts::123456789012:assumed-role/{role}/{}", request_id());
+    body["requestMetadata"]["awsPrincipalArn"] = json!(principal);
     body["requestMetadata"]["kmsOperation"] = json!(what);
     host.client().call(Operation::Encrypt, "demo", body)
 }
@@ -31,16 +38,21 @@ fn a_policy_that_fails_too_often_is_taken_back_loudly_and_stays_back() {
     activate(&host, &good);
     activate(&host, &bad);
     ask(&host, "Encrypt").ok();
-    for _ in 0..4 {
-        ask(&host, "hostile-trap").refused(500, "InternalException");
+    // One caller takes nothing back, whatever its sessions are called, nor do errors that a caller's words bring about.
+    for _ in 0..8 {
+        ask_as(&host, "Mallory", "hostile-trap").refused(500, "InternalException");
+        ask(&host, "hostile-allow-with-errors").refused(403, "AccessDeniedException");
     }
     let watched = standing(&host, "demo")["watched"].clone();
-    assert_eq!((&watched["failures"], &watched["limit"]), (&json!(4), &json!(5)));
-    ask(&host, "hostile-allow-with-errors").refused(403, "AccessDeniedException");
+    assert_eq!((&watched["failures"], &watched["limit"]), (&json!(8), &json!(5)));
+    assert!(host.log().contains("too few principals"), "{}", host.log());
+    assert_eq!(standing(&host, "demo")["artefact"], bad.digest.as_str());
+    ask_as(&host, "Second", "hostile-trap").refused(500, "InternalException");
+    ask_as(&host, "Third", "hostile-trap").refused(500, "InternalException");
     wait_for("the rollback", || (standing(&host, "demo")["artefact"] == good.digest.as_str()).then_some(()));
     ask(&host, "hostile-trap").ok();
     let all = history(&host);
-    assert!(all[1]["failed"].as_str().unwrap().contains("5 failing decisions"), "{all:?}");
+    assert!(all[1]["failed"].as_str().unwrap().contains("10 failing decisions"), "{all:?}");
     assert_eq!(all[2]["cause"], "automatic-rollback");
     assert!(host.log().contains("AUTOMATIC ROLLBACK"));
     let recorded = host.audit_records().into_iter().any(|record| record["cause"] == "automatic-rollback");

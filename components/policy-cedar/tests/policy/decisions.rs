@@ -113,26 +113,62 @@ fn principals_have_types_and_attributes() {
     assert!(permitted_when(r#"principal == Service::"ec2.amazonaws.com""#, &service));
     let internal = text(Identity::Other("AWS Internal".to_owned()), "AWS Internal");
     assert!(permitted_when(r#"principal == Other::"AWS Internal""#, &internal));
-    for query in [&role, &user, &root] {
+    for query in [&role, &user, &root, &federated] {
         assert!(permitted_when(r#"principal in Account::"111122223333""#, query));
     }
-    for query in [&federated, &service, &internal] {
+    for query in [&service, &internal] {
         assert!(!permitted_when(r#"principal in Account::"111122223333""#, query));
     }
 }
 
 #[test]
+fn what_is_forbidden_to_an_account_is_forbidden_to_every_arn_of_it() {
+    let engine = engine(
+        r#"@id("all") permit (principal, action, resource);
+           @id("account") forbid (principal in Account::"111122223333", action, resource);"#,
+    );
+    for form in [
+        "iam::111122223333:role/aws-service-role/ec2.amazonaws.com/AWSServiceRoleForEC2",
+        "iam::111122223333:user/",
+        "iam::111122223333:instance-profile/App",
+        "iam::111122223333:saml-provider/Corporate",
+        "iam::111122223333:oidc-provider/token.example.com",
+        "sts::111122223333:federated-user/Bob",
+        "sts::111122223333:assumed-role/App/session",
+        "sts::111122223333:self",
+        "ec2:eu-central-1:111122223333:instance/i-0123",
+        "later:eu-central-1:111122223333:what-is-invented/later",
+    ] {
+        for partition in ["aws", "aws-cn", "aws-us-gov"] {
+            let who = format!("arn:{partition}:{form}");
+            let decision = engine.evaluate(&by(&who));
+            assert_eq!(
+                (decision.effect, &decision.rules),
+                (Effect::Deny, &vec!["account".to_owned()]),
+                "{who}"
+            );
+        }
+        let elsewhere = format!("arn:aws:{}", form.replace("111122223333", "444455556666"));
+        assert_eq!(engine.evaluate(&by(&elsewhere)).effect, Effect::Allow, "{elsewhere}");
+    }
+    let condition = r#"principal is Other && principal has account && principal.account == "111122223333""#;
+    assert!(permitted_when(condition, &by("arn:aws:sts::111122223333:federated-user/Bob")));
+}
+
+#[test]
 fn no_other_text_passes_for_a_role_of_an_account() {
+    let role = r#"principal == Role::"111122223333/App""#;
     let looks_like_a_role =
         r#"principal == Role::"111122223333/App" || principal in Account::"111122223333""#;
+    for text in ["arn:aws:iam::111122223333/App:role/x", "arn:aws:iam:::role/111122223333/App"] {
+        assert!(!permitted_when(looks_like_a_role, &by(text)), "{text}");
+    }
     for text in [
-        "arn:aws:iam::111122223333/App:role/x",
-        "arn:aws:iam:::role/111122223333/App",
         "arn:aws:sts::111122223333:federated-user/App",
         "arn:aws:s3::111122223333:role/App",
         "arn:aws:iam::111122223333:role/",
     ] {
-        assert!(!permitted_when(looks_like_a_role, &by(text)), "{text}");
+        assert!(!permitted_when(role, &by(text)), "{text}");
     }
     // A role's ARN that comes as text, whoever sends it, names no role.
     let text = Identity::Other("arn:aws:iam::111122223333:role/App".to_owned());

@@ -107,8 +107,12 @@ impl Lifecycle {
                 Standing::There => wanted.push((name, target?)),
             }
         }
-        for (name, _) in wanted.iter().filter(|(_, artefact)| artefact.is_none()) {
-            self.check_configured(name).await?;
+        if to == Some(0) {
+            for (name, _) in &wanted {
+                self.check_configured(name).await?;
+                // What is in memory is of the files as they were.
+                self.warm().forget(name, None);
+            }
         }
         if wanted.is_empty() {
             return Ok(Activated { changes: Vec::new(), kept, milliseconds: 0.0 });

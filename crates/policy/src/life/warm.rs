@@ -22,7 +22,7 @@ impl Warm {
 
     /// Keeps a policy; the key store's oldest goes where there are too many.
     pub(super) fn put(&mut self, key_store: &str, artefact: Option<&str>, policy: Arc<ComponentPolicy>) {
-        self.0.retain(|(name, digest, _)| name != key_store || digest.as_deref() != artefact);
+        self.forget(key_store, artefact);
         self.0.push_back((key_store.to_owned(), artefact.map(str::to_owned), policy));
         let mut surplus = self.0.iter().filter(|(name, ..)| name == key_store).count().saturating_sub(KEPT);
         self.0.retain(|(name, ..)| {
@@ -30,5 +30,10 @@ impl Warm {
             surplus -= usize::from(goes);
             !goes
         });
+    }
+
+    /// Doesn't keep it any longer.
+    pub(super) fn forget(&mut self, key_store: &str, artefact: Option<&str>) {
+        self.0.retain(|(name, digest, _)| name != key_store || digest.as_deref() != artefact);
     }
 }
