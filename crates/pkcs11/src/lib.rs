@@ -22,6 +22,7 @@ mod quirks;
 mod request;
 pub mod rv;
 mod settings;
+mod shared_file;
 mod token;
 mod uses;
 mod wire;
@@ -29,7 +30,9 @@ pub mod worker;
 
 pub use call::wait;
 pub use error::Error;
-pub use fleet::{Decrypted, Encrypted, Fleet, KeyDescription, Sealed, StartError};
+pub use fleet::Fleet;
+pub use fleet::operations::{Decrypted, Encrypted, KeyDescription, Sealed};
+pub use fleet::start::StartError;
 pub use hsm::{Health, Status};
 pub use quirks::{GcmParameters, IvSource, Quirks, TagPlace};
 pub use request::Iv;

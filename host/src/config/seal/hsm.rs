@@ -10,7 +10,7 @@ use holdfast_pkcs11::{
 };
 use holdfast_secret::Secret;
 
-use crate::config::Hsm;
+use crate::config::hsm::Hsm;
 
 /// The first byte of the seal's parameters.
 const FORM: u8 = 1;
