@@ -1,10 +1,10 @@
 //! One to ten HSMs with the same keys: each operation goes to the least loaded that serves, and to another if that fails.
 
 use crate::catalog::{Catalog, Key};
-use crate::error::Error;
 use crate::hsm::{Health, Hsm, Status, Watch};
 use crate::settings::FleetSettings;
 use crate::uses::Uses;
+use holdfast_gate::backend::BackendError;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::Thread;
@@ -110,9 +110,11 @@ impl Inner {
         }
     }
 
-    fn unavailable(&self) -> Error {
+    fn unavailable(&self) -> BackendError {
         if self.hsms.iter().all(|hsm| hsm.is_locked()) {
-            return Error::Locked;
+            return BackendError::Locked(
+                "the user's PIN is locked on every HSM; the security officer has to set a new one".into(),
+            );
         }
         let why = self.hsms.iter().map(|hsm| {
             let health = hsm.health();
@@ -121,15 +123,15 @@ impl Inner {
                 _ => format!("{}: it hasn't this version of the key", health.name),
             }
         });
-        Error::Unavailable(why.collect::<Vec<_>>().join("; "))
+        BackendError::Unavailable(why.collect::<Vec<_>>().join("; "))
     }
 
     /// Why a ciphertext can't be decrypted that names a version nobody listed: one may have been made since the last listing,
     /// or be on an HSM that wasn't reached yet, and then the ciphertext may be right.
-    fn unknown_version(&self) -> Error {
+    fn unknown_version(&self) -> BackendError {
         self.look_for_new_keys();
         match self.hsms.iter().all(|hsm| hsm.keys().is_some()) {
-            true => Error::InvalidCiphertext,
+            true => BackendError::InvalidCiphertext,
             false => self.unavailable(),
         }
     }
@@ -140,14 +142,14 @@ impl Inner {
         }
     }
 
-    fn key<'a>(&self, catalog: &'a Catalog, id: &str) -> Result<&'a Key, Error> {
+    fn key<'a>(&self, catalog: &'a Catalog, id: &str) -> Result<&'a Key, BackendError> {
         match catalog.keys.get(id) {
             Some(key) => Ok(key),
             // A key that no HSM could be asked for isn't unknown.
             None if !catalog.is_known => Err(self.unavailable()),
             None => {
                 self.look_for_new_keys();
-                Err(Error::KeyNotFound)
+                Err(BackendError::KeyNotFound)
             }
         }
     }

@@ -3,10 +3,10 @@
 use super::Inner;
 use crate::call::Call;
 use crate::catalog::Version;
-use crate::error::Error;
 use crate::fault::Fault;
 use crate::quirks::IvSource;
 use crate::request::{Answer, Iv, Operation, Work};
+use holdfast_gate::backend::BackendError;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ impl Inner {
         aad: Arc<[u8]>,
         data: Arc<Zeroizing<Vec<u8>>>,
         deadline: Instant,
-    ) -> Result<(Answer, usize), Error> {
+    ) -> Result<(Answer, usize), BackendError> {
         // One that is verified is two of the HSM's.
         let parts = if operation == Operation::EncryptVerified { 2 } else { 1 };
         let mut tried: u16 = 0;
@@ -36,7 +36,7 @@ impl Inner {
             let hsm = &self.hsms[index];
             let now = Instant::now();
             if now >= deadline {
-                return Err(Error::Timeout);
+                return Err(BackendError::Timeout);
             }
             // The second attempt is the last, whoever is left.
             let until = match has_other && attempts == 0 {
@@ -47,7 +47,9 @@ impl Inner {
             let iv = match iv {
                 Some(iv) => iv,
                 None if by_hsm => Iv::zero(12),
-                None => Iv::random().map_err(|error| Error::Failed(format!("no randomness: {error}")))?,
+                None => {
+                    Iv::random().map_err(|error| BackendError::Failed(format!("no randomness: {error}")))?
+                }
             };
             if operation.encrypts() {
                 let counted = self.uses.count(&version.label, &version.counter);
@@ -85,10 +87,10 @@ impl Inner {
             if fault != Fault::Timeout || until.saturating_duration_since(now) >= FAIR_TIME * parts {
                 hsm.record(Some(&fault));
             }
-            let error = match Error::of(&hsm.settings.name, &fault) {
+            let error = match fault.told_of(&hsm.settings.name) {
                 // What is encrypted can't be altered: the code makes no sense.
-                Error::InvalidCiphertext if operation.encrypts() => {
-                    Error::Failed(format!("{}: {fault}", hsm.settings.name))
+                BackendError::InvalidCiphertext if operation.encrypts() => {
+                    BackendError::Failed(format!("{}: {fault}", hsm.settings.name))
                 }
                 error => error,
             };
