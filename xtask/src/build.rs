@@ -60,10 +60,11 @@ pub fn host(workspace: &Workspace, profile: Profile) -> Result<()> {
     };
     step("build: holdfast", why, || {
         let mut cargo = workspace.cargo();
-        cargo.args(["build", "--package", "holdfast"]);
-        if profile == Profile::Release {
-            cargo.arg("--release");
-        }
+        match profile {
+            // The whole workspace's features, which are what the tests are compiled with: nothing twice.
+            Profile::Dev => cargo.args(["build", "--workspace", "--bin", "holdfast"]),
+            Profile::Release => cargo.args(["build", "--package", "holdfast", "--release"]),
+        };
         process::run(&mut cargo)
     })
 }
