@@ -4,17 +4,19 @@
 #[path = "hostile/expect.rs"]
 mod expect;
 
-use expect::{Suspect, honest, honest_beside, not_slowed, timed};
+use expect::{BUDGET, Suspect, honest, honest_beside, not_slowed, timed};
 use holdfast_tests::{HandMade, Host, PERMIT_ALL, Reply, Setup, encrypt_body, hostile, request_id};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
 /// Key store `demo` decides by the hostile component, by what the document says; any other by Cedar.
 fn setup(document: &'static str) -> Setup {
-    Setup::new().policy(PERMIT_ALL).component("policy", hostile("policy")).config(move |config, home| {
-        std::fs::write(home.join("hostile.txt"), document).unwrap();
-        config["key_store"][0]["policy"]["files"] = vec!["hostile.txt"].into();
-    })
+    Setup::new().limit("budget", BUDGET).policy(PERMIT_ALL).component("policy", hostile("policy")).config(
+        move |config, home| {
+            std::fs::write(home.join("hostile.txt"), document).unwrap();
+            config["key_store"][0]["policy"]["files"] = vec!["hostile.txt"].into();
+        },
+    )
 }
 
 /// A well signed request that tells the component what to do; by the key `demo`, which is there.

@@ -6,7 +6,7 @@ mod channels;
 #[path = "hostile/expect.rs"]
 mod expect;
 
-use expect::{DEADLINE, Suspect, honest, honest_beside, not_slowed, timed};
+use expect::{BUDGET, DEADLINE, Suspect, honest, honest_beside, not_slowed, timed};
 use holdfast_tests::{
     HandMade, Host, Reply, Setup, base64, decrypt_body, encrypt_body, hostile, metadata_body, program,
     request_id, unbase64,
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::process::Command;
 
 fn setup() -> Setup {
-    Setup::new().component("proxy", hostile("proxy"))
+    Setup::new().limit("budget", BUDGET).component("proxy", hostile("proxy"))
 }
 
 /// A well signed request whose path tells the component what to do before it asks the gate.
@@ -350,7 +350,7 @@ fn a_plaintext_in_an_error_message_reaches_nobody_and_no_log() {
 
 #[test]
 fn a_proxy_that_asks_for_more_than_the_gate_is_refused_by_name() {
-    let host = Setup::new().start();
+    let host = Setup::new().limit("budget", BUDGET).start();
     let file = hostile("imports");
     let inspected = Command::new(program()).args(["component", "inspect"]).arg(&file).output().unwrap();
     let text = String::from_utf8_lossy(&inspected.stdout).into_owned();

@@ -4,12 +4,12 @@
 #[path = "hostile/expect.rs"]
 mod expect;
 
-use expect::{Suspect, honest, honest_beside, not_slowed, timed};
+use expect::{BUDGET, Suspect, honest, honest_beside, not_slowed, timed};
 use holdfast_tests::{HandMade, Host, Reply, Setup, encrypt_body, hostile};
 use std::time::{Duration, SystemTime};
 
 fn host() -> Host {
-    Setup::new().component("sigv4", hostile("sigv4")).start()
+    Setup::new().limit("budget", BUDGET).component("sigv4", hostile("sigv4")).start()
 }
 
 /// A well signed request that tells the component what to do.
@@ -82,7 +82,11 @@ fn what_an_authenticator_claims_wrongly_of_a_good_request_refuses_it() {
 
 #[test]
 fn no_lie_admits_a_request_that_was_not_signed_as_it_is() {
-    let host = Setup::new().key_store("second", "/second").component("sigv4", hostile("sigv4")).start();
+    let host = Setup::new()
+        .limit("budget", BUDGET)
+        .key_store("second", "/second")
+        .component("sigv4", hostile("sigv4"))
+        .start();
     type Forgery<'a> = (&'a str, &'a dyn Fn(&mut HandMade));
     let forgeries: [Forgery<'_>; 9] = [
         ("no authorization", &|request| request.remove("authorization")),
@@ -141,7 +145,11 @@ fn no_lie_makes_an_old_or_future_request_fresh() {
 
 #[test]
 fn a_claim_of_another_key_stores_credential_does_not_admit() {
-    let host = Setup::new().key_store("second", "/second").component("sigv4", hostile("sigv4")).start();
+    let host = Setup::new()
+        .limit("budget", BUDGET)
+        .key_store("second", "/second")
+        .component("sigv4", hostile("sigv4"))
+        .start();
     for lie in LIES.into_iter().chain(["nothing"]) {
         let mut request = request(&host, lie);
         request.credential = host.credential_of("second").clone();

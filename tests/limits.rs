@@ -12,13 +12,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// A time limit of these tests.
 const SHORT: &str = "400ms";
 const SHORT_TIME: Duration = Duration::from_millis(400);
-/// The same with what a busy machine adds.
-const SOON: Duration = Duration::from_secs(4);
-
-/// A host that has all the time it needs for a request, on a machine that is busy with other tests.
-fn patient() -> Setup {
-    Setup::new().limit("budget", "5s")
-}
+/// A bound that a machine with other work keeps too.
+const SOON: Duration = Duration::from_secs(20);
 
 fn signed(host: &Host) -> Vec<u8> {
     HandMade::new(host, "/keys/demo/encrypt", encrypt_body("a plaintext")).sign().bytes()
@@ -46,7 +41,7 @@ fn t9_ten_thousand_idle_connections_disturb_no_signed_request() {
     if !may_open(IDLE as u64 + 500) {
         return;
     }
-    let mut host = patient().limit("connections", 11_000).limit("header_time", "60s").start();
+    let mut host = Setup::new().limit("connections", 11_000).limit("header_time", "60s").start();
     let mut client = host.client();
     client.call(Operation::Encrypt, "demo", encrypt_body("before")).ok();
     let before = resident_kib(&host);
@@ -82,7 +77,7 @@ fn t9_ten_thousand_idle_connections_disturb_no_signed_request() {
     println!(
         "{IDLE} idle connections: {served} requests meanwhile; VmRSS {before} KiB before, {after} KiB with them"
     );
-    assert!(after - before < 24 * IDLE, "over 24 KiB a connection");
+    assert!(after.saturating_sub(before) < 24 * IDLE, "over 24 KiB a connection");
     assert_eq!(host.metric(&["holdfast_connections_evicted_total"]), 0);
     drop(idle);
     wait_for("the connections' end", || (host.metric(&["holdfast_connections "]) < 100).then_some(()));
@@ -91,7 +86,7 @@ fn t9_ten_thousand_idle_connections_disturb_no_signed_request() {
 
 #[test]
 fn t9_at_the_limit_the_oldest_idle_stranger_makes_room() {
-    let host = patient().limit("connections", 4).start();
+    let host = Setup::new().limit("connections", 4).start();
     let mut strangers: Vec<Raw> = (0..4).map(|_| host.raw()).collect();
     wait_for("the host to have accepted them", || {
         (host.metric(&["holdfast_connections "]) == 4).then_some(())
@@ -106,7 +101,7 @@ fn t9_at_the_limit_the_oldest_idle_stranger_makes_room() {
 
 #[test]
 fn t9_known_clients_keep_their_place_when_strangers_come() {
-    let host = patient().limit("connections", 4).start();
+    let host = Setup::new().limit("connections", 4).start();
     let mut known: Vec<Raw> = (0..4).map(|_| host.raw()).collect();
     for raw in &mut known {
         raw.exchange(signed(&host)).ok();
@@ -121,23 +116,23 @@ fn t9_known_clients_keep_their_place_when_strangers_come() {
     assert_eq!(host.metric(&["holdfast_connections_turned_away_total"]), 20);
 }
 
-/// How long the host leaves a connection open on which nothing more is written.
-fn patience(raw: &mut Raw) -> Duration {
+/// Waits until the host closes a connection on which nothing more is written.
+fn patience(raw: &mut Raw) {
     let (took, rest) = raw.until_closed();
     assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(&rest));
     assert!(took < SOON, "open for {took:?}");
-    took
 }
 
 #[test]
 fn t9_half_open_heads_are_closed() {
-    let host = patient().limit("header_time", SHORT).start();
+    let host = Setup::new().limit("header_time", SHORT).start();
     let whole = signed(&host);
     for length in [0, 1, 20, whole.iter().position(|byte| *byte == b'{').unwrap() - 1] {
+        let start = Instant::now();
         let mut raw = host.raw();
         raw.write(&whole[..length]);
-        let took = patience(&mut raw);
-        assert!(took > SHORT_TIME / 2, "{length} bytes: closed after {took:?}");
+        patience(&mut raw);
+        assert!(start.elapsed() > SHORT_TIME * 9 / 10, "{length} bytes: closed after {:?}", start.elapsed());
     }
     // On a connection that is known already, too, at once or after it was idle.
     let (mut raw, mut idle) = (host.raw(), host.raw());
@@ -151,7 +146,7 @@ fn t9_half_open_heads_are_closed() {
 
 #[test]
 fn t9_a_head_that_comes_byte_by_byte_is_closed_all_the_same() {
-    let host = patient().limit("header_time", SHORT).start();
+    let host = Setup::new().limit("header_time", SHORT).start();
     let mut stream = TcpStream::connect(host.address()).unwrap();
     // Waiting for an end that doesn't come is what paces the bytes.
     stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
@@ -173,12 +168,13 @@ fn t9_a_head_that_comes_byte_by_byte_is_closed_all_the_same() {
 
 #[test]
 fn t9_half_open_handshakes_are_closed() {
-    let host = patient().tls().limit("handshake_time", SHORT).start();
+    let host = Setup::new().tls().limit("handshake_time", SHORT).start();
     for bytes in [&b""[..], b"\x16\x03\x01", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"] {
+        let start = Instant::now();
         let mut raw = Raw::open_tcp(&host);
         raw.write(bytes);
-        let took = patience(&mut raw);
-        assert!(took > SHORT_TIME / 2, "closed after {took:?}");
+        patience(&mut raw);
+        assert!(start.elapsed() > SHORT_TIME * 9 / 10, "closed after {:?}", start.elapsed());
     }
     let mut plain = Raw::open_tcp(&host);
     plain.write("GET /ping HTTP/1.1\r\nhost: a\r\n\r\n");
@@ -190,13 +186,14 @@ fn t9_half_open_handshakes_are_closed() {
 
 #[test]
 fn t9_idle_connections_of_known_clients_are_closed_later_than_strangers() {
-    let host = patient().limit("header_time", "200ms").limit("idle_time", "1s").start();
+    let host = Setup::new().limit("header_time", "200ms").limit("idle_time", "1s").start();
     let mut known = host.raw();
-    known.exchange(signed(&host)).ok();
     let start = Instant::now();
+    known.exchange(signed(&host)).ok();
     patience(&mut host.raw());
-    let took = patience(&mut known);
-    assert!(start.elapsed() > Duration::from_millis(700), "a known client was closed after {took:?}");
+    patience(&mut known);
+    let took = start.elapsed();
+    assert!(took > Duration::from_millis(950), "a known client was closed after {took:?}");
 }
 
 #[test]
@@ -205,7 +202,7 @@ fn t9_bodies_that_never_come_hold_up_nobody_whose_body_comes() {
     if !may_open(SILENT as u64 + 500) {
         return;
     }
-    let host = Setup::new().limit("budget", "10s").start();
+    let host = Setup::new().limit("header_time", "60s").start();
     let honest = signed(&host);
     let (head, body) = honest.split_at(honest.iter().position(|byte| *byte == b'{').unwrap());
     let mut known = host.raw();
@@ -216,11 +213,10 @@ fn t9_bodies_that_never_come_hold_up_nobody_whose_body_comes() {
     let mut forged = HandMade::new(&host, "/keys/demo/encrypt", "x".repeat(100));
     forged.credential.secret = "A".repeat(43);
     let forged = forged.sign().bytes();
-    let mut silent: Vec<Raw> = Vec::with_capacity(SILENT);
-    for _ in 0..SILENT {
-        let mut raw = host.raw();
+    // All are there before the first says anything: no wait is over before the last has begun.
+    let mut silent: Vec<Raw> = (0..SILENT).map(|_| host.raw()).collect();
+    for raw in &mut silent {
         raw.write(&forged[..forged.len() - 100]);
-        silent.push(raw);
     }
     wait_for("all heads to be read", || {
         (host.metric(&["holdfast_bodies_given_up_total"]) as usize == SILENT + 1 - 1024).then_some(())
@@ -246,7 +242,7 @@ fn t9_bodies_that_never_come_hold_up_nobody_whose_body_comes() {
 #[test]
 fn t9_refused_requests_leave_no_memory_behind() {
     const ROUNDS: usize = 300;
-    let mut host = patient().start();
+    let mut host = Setup::new().start();
     let good = signed(&host);
     let mut oversized = HandMade::new(&host, "/keys/demo/encrypt", "{}").sign();
     oversized.set("content-length", "60000000");

@@ -8,6 +8,7 @@ pub mod backend;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod counters;
 pub mod gate;
 pub mod log;
 pub mod metrics;

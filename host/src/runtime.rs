@@ -9,8 +9,8 @@ pub use watch::{finish, keep_checking, keep_reloading, keep_tallying};
 use crate::audit::{AuditError, AuditLog, Tally, policy_change};
 use crate::backend::{HsmBackend, KeyBackend, KeystoreBackend, Vault, VaultError};
 use crate::config::{self, ComponentFile, Config};
+use crate::counters::Counters;
 use crate::gate::{Authenticator, Credentials, KeyStore, KeyStores};
-use crate::metrics::Metrics;
 use crate::policy::life::{self, Configured, Lifecycle};
 use crate::policy::{self, Failed, Loader, PolicySlot};
 use crate::proxy::Proxy;
@@ -92,7 +92,7 @@ impl Runtime {
             proxy,
             audit: AuditLog::open(&config.audit.path, config.audit.fsync)?,
             tally: Tally::default(),
-            metrics: Metrics::default(),
+            counters: Counters::default(),
             connections: Arc::new(Connections::default()),
             waiting: WaitingRoom::default(),
             body_limit: limits.body_bytes,

@@ -6,7 +6,7 @@ mod bare;
 mod connection;
 mod connections;
 mod exchange;
-pub mod metrics;
+mod response;
 pub mod tls;
 mod waiting;
 

@@ -6,7 +6,7 @@ use holdfast_tests::{HandMade, Operation, Setup, encrypt_body, metadata_body, wa
 
 #[test]
 fn d1_a_slow_body_is_answered_when_the_budget_is_over() {
-    let host = Setup::new().start();
+    let host = Setup::new().limit("budget", "150ms").start();
     for path in ["/keys/demo/encrypt", "/health"] {
         let bytes = HandMade::new(&host, path, encrypt_body("attack at dawn")).sign().bytes();
         let mut raw = host.raw();

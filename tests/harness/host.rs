@@ -250,13 +250,22 @@ impl Host {
 
     /// Prometheus's text.
     pub fn metrics(&self) -> String {
+        self.metrics_as("").1
+    }
+
+    /// What a scraper that sends this `Accept` gets: the Content-Type, and the text.
+    pub fn metrics_as(&self, accept: &str) -> (String, String) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.metrics)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let request = "GET /metrics HTTP/1.1\r\nhost: metrics\r\nconnection: close\r\n\r\n";
+        let request = format!(
+            "GET /metrics HTTP/1.1\r\nhost: metrics\r\naccept: {accept}\r\nconnection: close\r\n\r\n"
+        );
         std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+        let (head, text) = answer.split_once("\r\n\r\n").unwrap();
+        let kind = head.lines().find_map(|line| line.strip_prefix("content-type: "));
+        (kind.unwrap_or_default().to_owned(), text.to_owned())
     }
 
     /// The sum of a metric's lines whose name and labels hold every one of `parts`.

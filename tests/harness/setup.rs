@@ -12,11 +12,14 @@ use crate::spin::Spin;
 /// A policy that allows everything, by the rule `permit-all`.
 pub const PERMIT_ALL: &str = "@id(\"permit-all\") permit (principal, action, resource);\n";
 
+/// For a request, where a test isn't about budgets.
+const AMPLE_BUDGET: &str = "10s";
+
 /// A change of the configuration; the path is that of the host's folder.
 type Edit = Box<dyn FnOnce(&mut Table, &Path)>;
 
 /// A host to be: by default plain HTTP on a free loopback port, the key store `demo` at `/demo` with the key `demo`,
-/// everything permitted, no rate limit, metrics on.
+/// everything permitted, no rate limit, a budget that a busy machine keeps, metrics on.
 pub struct Setup {
     tls: bool,
     policy: Option<String>,
@@ -187,6 +190,8 @@ impl Setup {
             store.insert("uri_path_prefix".into(), prefix.as_str().into());
             config["key_store"].as_array_mut().unwrap().push(store.into());
         }
+        let limits = table(&mut config, "server").entry("limits").or_insert_with(|| Table::new().into());
+        limits.as_table_mut().unwrap().insert("budget".into(), AMPLE_BUDGET.into());
         for edit in self.edits {
             edit(&mut config, &home);
         }

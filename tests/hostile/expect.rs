@@ -5,7 +5,9 @@ use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// The default budget of 150 ms, and what a busy test machine adds.
+/// What a host under suspicion has for a request: the default.
+pub const BUDGET: &str = "150ms";
+/// The budget, and what a busy test machine adds.
 pub const DEADLINE: Duration = Duration::from_millis(150 + 350);
 
 /// A component of a host, and how often it has failed.

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use holdfast_tests::{Client, Host, Operation, Reply, Setup, encrypt_body, wait_for};
 use serde_json::Value;
 
-use crate::traffic::{patient, undisturbed};
+use crate::traffic::undisturbed;
 
-/// The budget, what is added for the record, and what a busy machine adds.
-const IN_TIME: Duration = Duration::from_secs(4);
+/// The budget and what is added for the record are about a second; the rest is for a machine with other work.
+const IN_TIME: Duration = Duration::from_secs(15);
 
 fn encrypt(client: &mut Client) -> Reply {
     client.call(Operation::Encrypt, "demo", encrypt_body("a plaintext"))
@@ -170,7 +170,7 @@ fn l1_a_removed_folder_refuses_until_it_is_back() {
 
 #[test]
 fn l1_a_line_that_a_crash_cut_short_spoils_no_other() {
-    let mut host = patient().start();
+    let mut host = Setup::new().start();
     encrypt(&mut host.client()).ok();
     let path = host.home().join("audit.jsonl");
     let whole = fs::read_to_string(&path).unwrap();
@@ -189,7 +189,7 @@ fn l1_a_line_that_a_crash_cut_short_spoils_no_other() {
 
 #[test]
 fn l1_a_renamed_log_is_followed_and_no_record_is_lost() {
-    let host = patient().start();
+    let host = Setup::new().start();
     let (path, old) = (host.home().join("audit.jsonl"), host.home().join("audit.1"));
     let served = undisturbed(&host, || {
         fs::rename(&path, &old).unwrap();

@@ -1,12 +1,12 @@
 //! Keys and credentials change while requests go on, and the host takes it up.
 
 use holdfast_tests::{
-    Client, Credential, Host, Operation, Protocol, decrypt_body, encrypt_body, metadata_body, unbase64,
-    wait_for,
+    Client, Credential, Host, Operation, Protocol, Setup, decrypt_body, encrypt_body, metadata_body,
+    unbase64, wait_for,
 };
 use serde_json::Value;
 
-use crate::traffic::{patient, undisturbed};
+use crate::traffic::undisturbed;
 
 /// Asks until the answer is of this status; what it was.
 #[track_caller]
@@ -25,7 +25,7 @@ fn client_with(host: &Host, credential: &Credential) -> Client {
 
 #[test]
 fn a4_keys_are_made_rotated_disabled_enabled_and_destroyed_without_a_failed_request() {
-    let mut host = patient().start();
+    let mut host = Setup::new().start();
     let pid = host.pid();
     let served = undisturbed(&host, || {
         let mut client = host.client();
@@ -59,7 +59,7 @@ fn a4_keys_are_made_rotated_disabled_enabled_and_destroyed_without_a_failed_requ
 
 #[test]
 fn a4_credentials_are_added_and_removed_without_a_failed_request_or_a_dropped_connection() {
-    let host = patient().start();
+    let host = Setup::new().start();
     let mut old = host.client();
     old.call(Operation::Health, "", metadata_body("KmsHealthCheck")).ok();
     undisturbed(&host, || {

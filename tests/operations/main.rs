@@ -3,6 +3,7 @@
 
 mod audit;
 mod changes;
+mod metrics;
 mod panics;
 mod process;
 mod renewal;

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use holdfast_tests::{HandMade, Host, Operation, encrypt_body, wait_for};
+use holdfast_tests::{HandMade, Host, Operation, Setup, encrypt_body, wait_for};
 
-use crate::traffic::{patient, undisturbed};
+use crate::traffic::undisturbed;
 
 fn signed(host: &Host) -> Vec<u8> {
     HandMade::new(host, "/keys/demo/encrypt", encrypt_body("text")).sign().bytes()
@@ -24,8 +24,8 @@ fn put(content: &[u8], path: &Path) {
 
 #[test]
 fn t3_a_renewed_certificate_is_taken_without_a_restart_and_a_broken_one_is_not() {
-    let host = patient().tls().start();
-    let other = patient().tls().start();
+    let host = Setup::new().tls().start();
+    let other = Setup::new().tls().start();
     let file = |host: &Host, name: &str| host.home().join("tls").join(name);
     let mut before = host.raw();
     before.exchange(signed(&host)).ok();
@@ -46,7 +46,7 @@ fn t3_a_renewed_certificate_is_taken_without_a_restart_and_a_broken_one_is_not()
 
 #[test]
 fn a_keystore_that_is_sealed_anew_is_taken_up_once_the_seal_is_in_its_place() {
-    let host = patient().start();
+    let host = Setup::new().start();
     let (seal, new) = (host.home().join("keystore.seal"), host.home().join("new.seal"));
     undisturbed(&host, || {
         host.holdfast(&["keystore", "reseal", "--key-file", new.to_str().unwrap()]);

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use holdfast_tests::{Host, Operation, encrypt_body, wait_for};
+use holdfast_tests::{Host, Operation, Setup, encrypt_body, wait_for};
 
-use crate::traffic::{patient, undisturbed};
+use crate::traffic::undisturbed;
 
 /// Puts `content` in the file's place, as an atomic write does.
 fn put(host: &Host, content: &[u8]) {
@@ -38,7 +38,7 @@ fn serves(host: &Host, key: &str) {
 
 #[test]
 fn an_old_copy_of_the_keystore_is_refused_by_a_running_host() {
-    let host = patient().start();
+    let host = Setup::new().start();
     let old = keystore(&host);
     host.holdfast(&["key", "create", "new", "--key-store", "demo"]);
     wait_for("the new key", || {
@@ -62,8 +62,8 @@ fn an_old_copy_of_the_keystore_is_refused_by_a_running_host() {
 
 #[test]
 fn a_damaged_missing_or_foreign_keystore_is_refused_by_a_running_host() {
-    let host = patient().start();
-    let other = patient().start();
+    let host = Setup::new().start();
+    let other = Setup::new().start();
     let good = keystore(&host);
     let mut flipped = good.clone();
     let middle = flipped.len() / 2;

@@ -1,14 +1,10 @@
 //! SIGTERM: what was accepted is answered.
 
+use holdfast_tests::{HandMade, Host, PATIENCE, Raw, Reply, Setup, encrypt_body, wait_for};
+use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
-
-use holdfast_tests::{HandMade, Host, PATIENCE, Raw, Reply, Setup, encrypt_body, wait_for};
-use rustix::process::Signal;
-
-use crate::traffic::patient;
 
 fn signed(host: &Host) -> Vec<u8> {
     HandMade::new(host, "/keys/demo/encrypt", encrypt_body("a plaintext")).sign().bytes()
@@ -73,17 +69,17 @@ fn sigterm_breaks_nothing(setup: Setup) {
 
 #[test]
 fn sigterm_breaks_no_request_of_sixteen_clients() {
-    sigterm_breaks_nothing(patient());
+    sigterm_breaks_nothing(Setup::new());
 }
 
 #[test]
 fn sigterm_breaks_no_request_of_sixteen_clients_over_tls() {
-    sigterm_breaks_nothing(patient().tls());
+    sigterm_breaks_nothing(Setup::new().tls());
 }
 
 #[test]
 fn a_request_whose_body_is_under_way_at_the_stop_is_answered() {
-    let mut host = Setup::new().limit("budget", "5s").start();
+    let mut host = Setup::new().start();
     let request = signed(&host);
     let (first, rest) = request.split_at(request.len() - 10);
     let mut raw = host.raw();
@@ -105,7 +101,7 @@ fn a_request_whose_body_is_under_way_at_the_stop_is_answered() {
 /// and the signal are sent, so that none is read before the stop.
 #[test]
 fn requests_that_arrived_and_were_not_read_before_the_stop_are_answered() {
-    let mut host = patient().start();
+    let mut host = Setup::new().start();
     let mut kept: Vec<Raw> = (0..8).map(|_| host.raw()).collect();
     for raw in &mut kept {
         raw.exchange(signed(&host)).ok();
@@ -137,28 +133,29 @@ fn requests_that_arrived_and_were_not_read_before_the_stop_are_answered() {
 
 #[test]
 fn idle_connections_do_not_hold_a_stop_up() {
-    let mut host = Setup::new().start();
+    // Neither their own idleness nor the end of the drain time closes them while the test waits.
+    let limits = [("header_time", "60s"), ("idle_time", "10m"), ("drain_time", "10m")];
+    let setup = limits.into_iter().fold(Setup::new(), |setup, (name, time)| setup.limit(name, time));
+    let mut host = setup.start();
     let idle: Vec<Raw> = (0..20).map(|_| host.raw()).collect();
     let mut known = host.raw();
     known.exchange(signed(&host)).ok();
     wait_for("the connections", || (host.metric(&["holdfast_connections "]) == 21).then_some(()));
-    let start = Instant::now();
     host.signal(Signal::INT);
     assert_eq!(host.wait().code(), Some(0));
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert!(!host.log().contains("drain time"), "{}", host.log());
     drop(idle);
 }
 
 #[test]
 fn the_drain_time_bounds_a_stop() {
-    let mut host = Setup::new().limit("budget", "10s").limit("drain_time", "300ms").start();
+    let mut host = Setup::new().limit("drain_time", "300ms").start();
     let request = signed(&host);
     let mut raw = host.raw();
     raw.write(&request[..request.len() - 1]);
     host.raw().exchange(signed(&host)).ok();
-    let start = Instant::now();
     host.terminate();
     assert_eq!(host.wait().code(), Some(0));
-    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    // It is logged only where requests were still open, so the body that never came wasn't waited for.
     assert!(host.log().contains("drain time"), "{}", host.log());
 }

@@ -2,12 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use holdfast_tests::{Client, Host, Operation, Setup, encrypt_body, wait_for};
-
-/// A host that has all the time it needs for a request, on a machine that is busy with other tests.
-pub fn patient() -> Setup {
-    Setup::new().limit("budget", "5s")
-}
+use holdfast_tests::{Client, Host, Operation, encrypt_body, wait_for};
 
 /// Runs `event` while two clients encrypt again and again with the key `demo`; every request must succeed. How many there were.
 #[track_caller]

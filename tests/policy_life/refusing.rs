@@ -31,8 +31,8 @@ fn demo_refuses(host: &Host, why: &str) {
     assert!(standing["why"].as_str().unwrap().contains(why), "{standing}");
     let log = host.log();
     assert!(log.contains("every operation with its keys is refused") && log.contains(why), "{log}");
-    assert!(host.metric(&["holdfast_policy_decides", "keyStore=\"demo\""]) == 0);
-    assert!(host.metric(&["holdfast_policy_decides", "keyStore=\"second\""]) == 1);
+    assert!(host.metric(&["holdfast_policy_decides", "key_store=\"demo\""]) == 0);
+    assert!(host.metric(&["holdfast_policy_decides", "key_store=\"second\""]) == 1);
 }
 
 #[test]

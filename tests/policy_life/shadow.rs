@@ -13,7 +13,7 @@ fn ask(host: &Host, times: usize) {
 }
 
 fn count(host: &Host, result: &str) -> u64 {
-    host.metric(&["holdfast_policy_shadow_total", "keyStore=\"demo\"", &format!("result=\"{result}\"")])
+    host.metric(&["holdfast_policy_shadow_total", "key_store=\"demo\"", &format!("result=\"{result}\"")])
 }
 
 #[test]

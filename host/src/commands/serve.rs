@@ -5,10 +5,11 @@ use crate::admin::AdminSocket;
 use crate::cli::ConfigFile;
 use crate::config::{Config, Transport};
 use crate::log::{self, LogFormat, Quota};
+use crate::metrics;
 use crate::policy::life::keep_rolling_back;
 use crate::runtime::{self, Runtime};
+use crate::server::Server;
 use crate::server::tls::ServedCertificate;
-use crate::server::{self, Server};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -74,7 +75,7 @@ async fn serve(config: &Config, quota: &Quota, output: &mut Output) -> Result<()
     let server = server.map_err(|error| format!("can't listen on {}: {error}", config.server.listen))?;
     let (stop, stopped) = watch::channel(false);
     if let Some(address) = config.metrics {
-        let listening = server::metrics::listen(address, exchange.clone()).await;
+        let listening = metrics::listen(address, exchange.clone()).await;
         listening.map_err(|error| format!("can't listen on {address} for metrics: {error}"))?;
     }
     // Kept until the end: its file goes with it.

@@ -1,6 +1,7 @@
 //! A request in service: goes on when its client doesn't, and a panic in it is its own.
 
 use super::connections::Activity;
+use super::response::{Response, response};
 use crate::panics::{Panicked, caught};
 use crate::proxy::Answer;
 use http::header::{CONNECTION, HeaderValue};
@@ -39,11 +40,11 @@ impl Answering {
 }
 
 impl Future for Answering {
-    type Output = Result<super::exchange::Response, Infallible>;
+    type Output = Result<Response, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.poll_work(context).map(|answer| {
-            let mut response = super::exchange::response(answer);
+            let mut response = response(answer);
             if self.activity.is_closing() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

@@ -1,7 +1,8 @@
 //! One connection: handshake, HTTP/1.1 or HTTP/2 by ALPN, and an end for those that do nothing.
 
+use super::answering::Answering;
 use super::bare::BareErrors;
-use super::connections::{Activity, Slot};
+use super::connections::{Activity, STREAMS, Slot};
 use super::exchange::{Exchange, Peer};
 use crate::config::Limits;
 use hyper::server::conn::{http1, http2};
@@ -25,8 +26,6 @@ pub struct Connection {
     pub stop: watch::Receiver<bool>,
 }
 
-/// Streams of one HTTP/2 connection at a time.
-pub const STREAMS: u32 = 128;
 /// How long a stop waits for a request that is on its way: more than a round trip within a region.
 const LINGER: Duration = Duration::from_millis(100);
 /// The least that hyper takes as the buffer for a head.
@@ -94,6 +93,8 @@ impl Connection {
         let mut close = pin!(watch_over(&self.slot.activity, &self.limits));
         loop {
             tokio::select! {
+                // What has arrived is read before the connection is closed for a stop, or for being idle.
+                biased;
                 done = connection.as_mut() => {
                     if let Err(error) = done {
                         tracing::debug!(peer = %self.peer, %error, "connection");
@@ -111,8 +112,7 @@ impl Connection {
 
     fn service(
         &self,
-    ) -> impl Fn(hyper::Request<hyper::body::Incoming>) -> super::answering::Answering + Send + Clone + 'static
-    {
+    ) -> impl Fn(hyper::Request<hyper::body::Incoming>) -> Answering + Send + Clone + 'static {
         let exchange = self.exchange.clone();
         let peer =
             Arc::new(Peer { address: self.peer.to_string(), certificate: None, slot: self.slot.clone() });

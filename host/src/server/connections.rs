@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::Notify;
 
+/// Streams of one HTTP/2 connection at a time.
+pub const STREAMS: u32 = 128;
+
 /// All open connections.
 #[derive(Default)]
 pub struct Connections {

@@ -1,20 +1,17 @@
 //! One request and its answer.
 
 use super::answering::Answering;
-use super::connection::STREAMS;
-use super::connections::{Connections, Slot};
+use super::connections::{Connections, STREAMS, Slot};
 use super::waiting::WaitingRoom;
 use crate::audit::{self, AuditLog, Finished, Tally};
+use crate::counters::Counters;
 use crate::gate::{Authenticator, Head, KeyStore, KeyStores, ReceivedBody, Request, Trace, unix_time};
-use crate::metrics::Metrics;
 use crate::proxy::{Answer, Proxy};
-use bytes::Bytes;
 use holdfast_gate::reply::HealthStatus;
 use holdfast_gate::target::{Target, TargetFault};
 use holdfast_gate::{ErrorName, Refusal, refusals};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING};
-use http::{Method, StatusCode, Version};
-use http_body_util::Full;
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
+use http::{Method, Version};
 use hyper::body::Incoming;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -32,8 +29,8 @@ pub struct Exchange {
     pub audit: AuditLog,
     /// Failures before authentication.
     pub tally: Tally,
-    /// Counters.
-    pub metrics: Metrics,
+    /// Of requests.
+    pub counters: Counters,
     /// The open connections.
     pub connections: Arc<Connections>,
     /// Requests whose body is still to come.
@@ -58,9 +55,6 @@ pub struct Peer {
 /// are counted here too.
 const MOST_IN_SERVICE: usize = 2 * STREAMS as usize;
 
-/// A response with its whole body.
-pub(super) type Response = http::Response<Full<Bytes>>;
-
 impl Exchange {
     /// Answers one request.
     pub fn answer(self: Arc<Self>, request: hyper::Request<Incoming>, peer: Arc<Peer>) -> Answering {
@@ -77,7 +71,7 @@ impl Exchange {
             }
             let start = Instant::now();
             let answer = self.route(request, &peer, start).await;
-            self.metrics.answered(answer.status, answer.error, start.elapsed());
+            self.counters.answered(answer.status, answer.error, start.elapsed());
             answer
         };
         Answering::new(work, activity)
@@ -179,7 +173,7 @@ impl Exchange {
         match tokio::time::timeout_at(until, self.audit.write(&record)).await {
             Ok(Ok(())) => answer,
             Ok(Err(_)) | Err(_) => {
-                self.metrics.unrecorded();
+                self.counters.unrecorded();
                 Answer::refusal(&Refusal::new(
                     ErrorName::Internal,
                     "the audit log can't be written, so requests are refused; see the proxy's log",
@@ -276,17 +270,6 @@ fn unknown(fault: TargetFault) -> Answer {
 
 fn refusal(fault: TargetFault) -> Refusal {
     Refusal::with(ErrorName::InvalidUriPath, fault.to_string())
-}
-
-/// An answer as HTTP has it.
-pub(super) fn response(answer: Answer) -> Response {
-    let mut response = http::Response::new(Full::new(answer.body));
-    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if answer.status == 405 {
-        response.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static("POST"));
-    }
-    response
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! `GET /metrics` on an address of its own, for Prometheus.
 
-use super::Exchange;
-use crate::metrics::text;
+use super::page::Format;
+use super::scrape::Scrape;
+use crate::server::Exchange;
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -21,6 +24,7 @@ pub async fn listen(address: SocketAddr, exchange: Arc<Exchange>) -> std::io::Re
     let listener = TcpListener::bind(address).await?;
     tracing::info!(address = %listener.local_addr()?, "metrics");
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let scrape = Arc::new(Scrape::of(exchange));
     tokio::spawn(async move {
         loop {
             let Ok(slot) = slots.clone().acquire_owned().await else { return };
@@ -28,15 +32,10 @@ pub async fn listen(address: SocketAddr, exchange: Arc<Exchange>) -> std::io::Re
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            let exchange = exchange.clone();
+            let scrape = scrape.clone();
             tokio::spawn(async move {
                 let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-                    let found = request.uri().path() == "/metrics";
-                    let body = if found { text(&exchange) } else { "see /metrics\n".to_owned() };
-                    let mut response = http::Response::new(Full::new(bytes::Bytes::from(body)));
-                    if !found {
-                        *response.status_mut() = http::StatusCode::NOT_FOUND;
-                    }
+                    let response = answer(&scrape, &request);
                     std::future::ready(Ok::<_, Infallible>(response))
                 });
                 let connection = http1::Builder::new()
@@ -50,4 +49,17 @@ pub async fn listen(address: SocketAddr, exchange: Arc<Exchange>) -> std::io::Re
         }
     });
     Ok(())
+}
+
+fn answer(scrape: &Scrape, request: &hyper::Request<hyper::body::Incoming>) -> http::Response<Full<Bytes>> {
+    if request.uri().path() != "/metrics" {
+        let mut response = http::Response::new(Full::from("see /metrics\n"));
+        *response.status_mut() = http::StatusCode::NOT_FOUND;
+        return response;
+    }
+    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = Format::of(accept.unwrap_or_default());
+    let mut response = http::Response::new(Full::from(scrape.text(format)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    response
 }
