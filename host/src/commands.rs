@@ -26,7 +26,7 @@ pub use output::{Output, OutputError};
 
 use crate::admin::ClientError;
 use crate::cli::{Cli, Command};
-use crate::policy::life::run_checker;
+use holdfast_policy::life::run_checker;
 
 /// Why a command failed; shown with its sources.
 pub type CommandError = Box<dyn Error + Send + Sync>;

@@ -1,6 +1,6 @@
 //! The native host: an AWS KMS external key store (XKS) proxy whose request logic is sandboxed.
 //!
-//! The way of a request: [`server`] -> [`proxy`] (component) -> [`gate`] -> [`policy`] -> [`backend`] -> [`audit`].
+//! The way of a request: [`server`] -> [`proxy`] (component) -> [`gate`] -> `holdfast_policy` -> [`backend`] -> [`audit`].
 
 pub mod admin;
 pub mod audit;
@@ -13,9 +13,7 @@ pub mod gate;
 pub mod log;
 pub mod metrics;
 pub mod panics;
-pub mod policy;
 pub mod proxy;
 pub mod rate;
 pub mod runtime;
-pub mod sandbox;
 pub mod server;

@@ -9,9 +9,10 @@ use std::time::Duration;
 use tracing::callsite::Identifier;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Registry, fmt as lines};
+use tracing_subscriber::{Registry, fmt as lines};
 
 /// How long one while is.
 const WHILE: Duration = Duration::from_secs(10);
@@ -27,10 +28,11 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging. `$RUST_LOG` says what is logged.
+/// Starts logging. `$RUST_LOG` says what is logged: a level, or levels of modules as in `info,holdfast=debug`.
 pub fn start(format: LogFormat) -> Quota {
     let quota = Quota::default();
-    let chosen = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let chosen = std::env::var("RUST_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
+    let chosen = chosen.unwrap_or_else(|| Targets::new().with_default(Level::INFO));
     let layer = lines::layer().with_writer(std::io::stderr);
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match format {
         LogFormat::Text => Box::new(layer.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))),

@@ -6,12 +6,12 @@ mod native;
 use crate::gate::imports::{self, State, bindings};
 use crate::gate::{Request, Trace};
 use crate::panics::{Panicked, caught};
-use crate::sandbox::{
-    CompiledCache, FailureCounts, LoadError, Sandbox, SandboxFailure, Size, TRIAL_TIME, Ticker, digest, trial,
-};
 use bytes::Bytes;
 use holdfast_gate::reply::{self, Reply};
 use holdfast_gate::{ErrorName, Refusal};
+use holdfast_sandbox::{
+    CompiledCache, FailureCounts, LoadError, Sandbox, SandboxFailure, Size, TRIAL_TIME, Ticker, digest, trial,
+};
 use tokio::time::Instant;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};

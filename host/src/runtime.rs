@@ -1,9 +1,7 @@
 //! Puts the parts together: from a checked configuration to something that answers requests.
 
-mod prune;
 mod watch;
 
-pub use prune::{FilesInUse, keep_pruning, mark_used};
 pub use watch::{finish, keep_checking, keep_reloading, keep_tallying};
 
 use crate::audit::{AuditError, AuditLog, Tally, policy_change};
@@ -11,14 +9,16 @@ use crate::backend::{HsmBackend, KeyBackend, KeystoreBackend, Vault, VaultError}
 use crate::config::{self, ComponentFile, Config};
 use crate::counters::Counters;
 use crate::gate::{Authenticator, Credentials, KeyStore, KeyStores};
-use crate::policy::life::{self, Configured, Lifecycle};
-use crate::policy::{self, Failed, Loader, PolicySlot};
 use crate::proxy::Proxy;
 use crate::rate::RateLimiter;
-use crate::sandbox::{CompiledCache, LoadError, Ticker, digest};
 use crate::server::{Connections, Exchange, WaitingRoom};
 use holdfast_keystore::KeystoreFile;
 use holdfast_pkcs11::Fleet;
+use holdfast_policy::artefact::Source;
+use holdfast_policy::life::{self, Configured, Lifecycle};
+use holdfast_policy::life::{Failed, PolicySlot};
+use holdfast_policy::make::Loader;
+use holdfast_sandbox::{CompiledCache, LoadError, Ticker, digest};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -189,17 +189,17 @@ async fn policies(
 }
 
 /// `[key_store.policy]`, read.
-fn configured(policy: &config::Policy) -> Result<(Vec<u8>, Vec<policy::Source>), String> {
+fn configured(policy: &config::Policy) -> Result<(Vec<u8>, Vec<Source>), String> {
     let component = read(&policy.component).map_err(|error| error.to_string())?;
     let document = policy.files.iter().map(|path| source(path)).collect::<Result<Vec<_>, _>>()?;
     Ok((component, document))
 }
 
-fn source(path: &Path) -> Result<policy::Source, String> {
+fn source(path: &Path) -> Result<Source, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("can't read the policy file {}: {error}", path.display()))?;
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    Ok(policy::Source { name, text })
+    Ok(Source { name, text })
 }
 
 /// Changes of policy go into the audit log, as long as it is there.
@@ -212,6 +212,7 @@ fn records_of(exchange: &Arc<Exchange>) -> life::Record {
                 Some(exchange) => exchange.audit.write(&policy_change(&told)).await,
                 None => Err(AuditError::Closed),
             }
+            .map_err(|error| life::RecordError::Refused(error.to_string()))
         })
     })
 }

@@ -14,6 +14,7 @@ mod policy_life;
 mod project;
 mod run;
 mod sandbox_price;
+mod size;
 mod spin;
 mod startup;
 mod throughput;
@@ -22,7 +23,7 @@ use crate::build::{self, Which};
 use crate::error::{Error, Result, file};
 use crate::report::{bold, note, step};
 use crate::workspace::{Profile, Workspace};
-use crate::{process, setup};
+use crate::{cargo, setup};
 use clap::ValueEnum as _;
 use page::Section;
 use run::Bench;
@@ -39,6 +40,8 @@ pub enum Group {
     SandboxPrice,
     /// Unsigned and forged requests.
     Forged,
+    /// What an edge image carries.
+    Size,
     /// Until the first answer.
     Startup,
     /// What a decision of a policy costs, in each language.
@@ -63,7 +66,8 @@ pub enum Group {
     Spin,
 }
 
-const ALL: [Group; 15] = [
+const ALL: [Group; 16] = [
+    Group::Size,
     Group::Startup,
     Group::Throughput,
     Group::Latency,
@@ -93,6 +97,7 @@ impl Group {
             Group::Latency => latency::WHAT,
             Group::SandboxPrice => sandbox_price::WHAT,
             Group::Forged => forged::WHAT,
+            Group::Size => size::WHAT,
             Group::Startup => startup::WHAT,
             Group::Policies => policies::WHAT,
             Group::PolicyLife => policy_life::WHAT,
@@ -127,10 +132,15 @@ pub struct Wish {
 /// Measures, and unless it is quick replaces the figures in docs/performance.md.
 pub fn task(workspace: &Workspace, wish: &Wish) -> Result<()> {
     setup::task(workspace, setup::Purpose::Bench)?;
-    build::components(workspace, Which::Product)?;
     let groups: Vec<Group> = wish.only.map_or_else(|| ALL.to_vec(), |group| vec![group]);
-    let native = groups.contains(&Group::SandboxPrice).then(|| native_pipeline(workspace)).transpose()?;
-    build::host(workspace, Profile::Release)?;
+    let which = if groups.contains(&Group::Spin) { Which::Product } else { Which::Host };
+    let mut native = None;
+    let programs = || {
+        native = groups.contains(&Group::SandboxPrice).then(|| native_pipeline(workspace)).transpose()?;
+        build::host(workspace, Profile::Release, which)?;
+        build::tools(workspace, which)
+    };
+    build::beside(workspace, which, programs)?;
     if groups.iter().any(|group| group.needs_hsms()) {
         hsm::prepare(workspace)?;
     }
@@ -152,6 +162,7 @@ pub fn task(workspace: &Workspace, wish: &Wish) -> Result<()> {
                 None => Ok(Vec::new()),
             },
             Group::Forged => forged::measure(&bench),
+            Group::Size => size::measure(workspace),
             Group::Startup => startup::measure(&bench),
             Group::Policies => policies::measure(workspace, &bench),
             Group::PolicyLife => policy_life::measure(&bench),
@@ -201,9 +212,9 @@ pub fn task(workspace: &Workspace, wish: &Wish) -> Result<()> {
 /// The host with the components' logic linked in; only for the comparison.
 fn native_pipeline(workspace: &Workspace) -> Result<std::path::PathBuf> {
     step("build: holdfast, components linked natively", "what the sandbox is compared with", || {
-        let mut cargo = workspace.cargo();
-        cargo.args(["build", "--package", "holdfast", "--release", "--features", "native-pipeline"]);
-        process::run(&mut cargo)?;
+        let mut command = workspace.cargo();
+        command.args(["build", "--package", "holdfast", "--release", "--features", "native-pipeline"]);
+        cargo::run(&mut command)?;
         let program = workspace.holdfast(Profile::Release);
         let copy = program.with_file_name("holdfast-native-pipeline");
         std::fs::copy(&program, &copy).map_err(|source| Error::File {

@@ -1,78 +1,64 @@
-//! Builds the components and the host.
+//! Builds the components and the program, both at once: their target folders are apart, and Cedar alone keeps one core busy
+//! for minutes.
 
 mod component;
-mod compose;
+pub mod expect;
 pub mod languages;
-pub mod table;
-
-use std::time::Instant;
+mod native;
+mod table;
 
 use crate::error::Result;
-use crate::report::{dim, seconds, step};
+use crate::report::{dim, step};
 use crate::workspace::{Profile, Workspace};
-use crate::{process, setup};
+use crate::{lanes, setup};
 
-/// Which components to build.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Which {
-    /// Those that the host runs.
-    Product,
-    /// The tests' hostile ones too.
-    All,
+pub use native::{all_targets, host, tools};
+pub use table::Which;
+
+/// Does `native`, which has to leave the [`tools`], and builds components into `target/components` at the same time.
+pub fn beside(workspace: &Workspace, which: Which, native: impl FnOnce() -> Result<()> + Send) -> Result<()> {
+    lanes::both(("program", native), ("components", || modules(workspace, which)))?;
+    encode(workspace, which)
 }
 
-/// Builds components into `target/components`.
+/// Builds components into `target/components`, once the [`tools`] are there.
 pub fn components(workspace: &Workspace, which: Which) -> Result<()> {
+    modules(workspace, which)?;
+    encode(workspace, which)
+}
+
+/// Compiles the components' core modules.
+pub fn modules(workspace: &Workspace, which: Which) -> Result<()> {
     let toolchain = setup::for_build(workspace)?;
-    let mut list = table::product();
-    if which == Which::All {
-        list.extend(table::hostile(workspace)?);
+    let list = table::chosen(workspace, which)?;
+    for (index, component) in list.iter().enumerate() {
+        lanes::part(format!("{} of {}: {}", index + 1, list.len(), component.name));
+        component::compile(workspace, &toolchain, component)?;
     }
-    let why = format!("sandboxed request logic, compiled by {}", toolchain.name());
-    step("build: components", &why, || {
-        for component in &list {
-            let started = Instant::now();
-            let built = component::build(workspace, &toolchain, component)?;
-            tell(&component.name, &built, started);
+    Ok(())
+}
+
+/// Makes components of the [`modules`], with the [`tools`].
+pub fn encode(workspace: &Workspace, which: Which) -> Result<()> {
+    let folder = workspace.components();
+    step("components", &format!("sandboxed request logic, in {}", folder.display()), || {
+        for component in table::chosen(workspace, which)? {
+            component::encode(workspace, &component)?.tell(&component.name);
         }
-        let started = Instant::now();
-        let composed = compose::build(workspace)?;
-        tell(compose::NAME, &composed, started);
+        if which != Which::Host {
+            component::compose(workspace)?.tell(component::COMPOSED);
+        }
         Ok(())
-    })
-}
-
-fn tell(name: &str, built: &component::Built, started: Instant) {
-    let state = if built.changed { "new" } else { "unchanged" };
-    println!(
-        "   {name:<20} {:>9} bytes  sha256:{}  {}",
-        built.size,
-        built.sha256,
-        dim(format!("{state}, {}", seconds(started.elapsed())))
-    );
-}
-
-/// Builds the program `holdfast`.
-pub fn host(workspace: &Workspace, profile: Profile) -> Result<()> {
-    let why = match profile {
-        Profile::Dev => "the native part: TLS, gate, keystore",
-        Profile::Release => "the native part, optimised",
-    };
-    step("build: holdfast", why, || {
-        let mut cargo = workspace.cargo();
-        match profile {
-            // The whole workspace's features, which are what the tests are compiled with: nothing twice.
-            Profile::Dev => cargo.args(["build", "--workspace", "--bin", "holdfast"]),
-            Profile::Release => cargo.args(["build", "--package", "holdfast", "--release"]),
-        };
-        process::run(&mut cargo)
     })
 }
 
 /// The task `build`.
 pub fn task(workspace: &Workspace, profile: Profile) -> Result<()> {
-    components(workspace, Which::All)?;
-    host(workspace, profile)?;
+    let native = || {
+        host(workspace, profile, Which::All)?;
+        tools(workspace, Which::All)
+    };
+    beside(workspace, Which::All, native)?;
     println!("{}", dim(format!("components: {}", workspace.components().display())));
     println!("{}", dim(format!("program:    {}", workspace.holdfast(profile).display())));
     Ok(())

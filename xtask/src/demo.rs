@@ -21,8 +21,8 @@ const RULE: &str = "no-root-users";
 
 /// Runs the demonstration; an error if anything isn't as it should be.
 pub fn task(workspace: &Workspace) -> Result<()> {
-    build::components(workspace, Which::Product)?;
-    build::host(workspace, Profile::Dev)?;
+    build::expect::tell(workspace);
+    build::beside(workspace, Which::Host, || build::host(workspace, Profile::Dev, Which::Host))?;
     let folder = scratch(workspace.target().join("demo"))?;
     let address = free_address()?;
     let program = workspace.holdfast(Profile::Dev);

@@ -26,10 +26,6 @@ pub enum Error {
     #[error("{what} is missing.\n{advice}")]
     Missing { what: String, advice: String },
 
-    /// A WebAssembly module can't be made a component.
-    #[error("{component}: {reason}")]
-    Component { component: String, reason: String },
-
     /// Something else came out than the task says must come out.
     #[error("{0}")]
     Unexpected(String),

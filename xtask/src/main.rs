@@ -2,8 +2,11 @@
 
 mod bench;
 mod build;
+mod cargo;
+mod colour;
 mod demo;
 mod error;
+mod lanes;
 mod process;
 mod report;
 mod server;

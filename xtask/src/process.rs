@@ -36,9 +36,14 @@ pub fn output(command: &mut Command) -> Result<Output> {
 
 /// Runs a program and returns its standard output; a failure carries its standard error.
 pub fn capture(command: &mut Command) -> Result<String> {
+    Ok(String::from_utf8_lossy(&bytes(command)?).into_owned())
+}
+
+/// The same, of a program that doesn't print text.
+pub fn bytes(command: &mut Command) -> Result<Vec<u8>> {
     let done = output(command)?;
     if done.status.success() {
-        return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
+        return Ok(done.stdout);
     }
     let said = String::from_utf8_lossy(&done.stderr);
     Err(Error::Failed {

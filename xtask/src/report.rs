@@ -1,55 +1,37 @@
 //! What a task prints: steps with their reason and time, coloured on a terminal only.
 
 use std::fmt::Display;
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
+use crate::lanes;
 
-fn paint(code: &str, text: impl Display) -> String {
-    if std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
-        format!("\x1b[{code}m{text}\x1b[0m")
-    } else {
-        text.to_string()
-    }
-}
-
-/// For headings.
-pub fn bold(text: impl Display) -> String {
-    paint("1", text)
-}
-
-/// For what may be passed over.
-pub fn dim(text: impl Display) -> String {
-    paint("2", text)
-}
-
-/// For what is as it should be.
-pub fn good(text: impl Display) -> String {
-    paint("32", text)
-}
-
-/// For what isn't.
-pub fn bad(text: impl Display) -> String {
-    paint("31", text)
-}
+pub use crate::colour::{bad, bold, dim, good};
 
 /// Prints what is about to be done and why, does it, prints how long it took.
 pub fn step<T>(title: &str, why: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    println!("{} {}", bold(format!("== {title}")), dim(format!("({why})")));
+    say(format!("{} {}", bold(format!("== {title}")), dim(format!("({why})"))));
     let started = Instant::now();
     let result = work();
     let took = seconds(started.elapsed());
     match &result {
-        Ok(_) => println!("   {} in {took}", good("done")),
-        Err(_) => println!("   {} after {took}", bad("failed")),
+        Ok(_) => say(format!("   {} in {took}", good("done"))),
+        Err(_) => say(format!("   {} after {took}", bad("failed"))),
     }
     result
 }
 
 /// A line that belongs to the step under way.
 pub fn note(text: impl Display) {
-    println!("   {text}");
+    say(format!("   {text}"));
+}
+
+/// A line, which says whose it is where two things are done at once.
+pub fn say(text: impl Display) {
+    match lanes::current() {
+        Some(lane) => lane.say(text),
+        None => println!("{text}"),
+    }
 }
 
 /// `0.3 s`, `12 s`, `3 min 5 s`.

@@ -46,7 +46,7 @@ pub fn for_build(workspace: &Workspace) -> Result<Toolchain> {
     })
 }
 
-/// Sets up for the tests, beyond what building needs.
+/// Sets up for the tests, beyond what building needs and [`kryoptic`].
 pub fn for_test(workspace: &Workspace) -> Result<TestTools> {
     let mut missing = Vec::new();
     step(
@@ -67,11 +67,14 @@ pub fn for_test(workspace: &Workspace) -> Result<TestTools> {
         missing.extend(test_tokens::opensc());
         Ok(kept(test_tokens::softhsm2(), "SoftHSM2", &mut missing))
     })?;
-    let kryoptic = step("set up: kryoptic", "another token, with PKCS#11 3.0", || {
-        Ok(kept(test_tokens::kryoptic(workspace), "kryoptic", &mut missing))
-    })?;
     step("set up: clippy and rustfmt", "the code is checked by both", test_tools::lints)?;
-    Ok(TestTools { python, softhsm2, kryoptic, missing })
+    Ok(TestTools { python, softhsm2, kryoptic: None, missing })
+}
+
+/// Compiles kryoptic, another token, with PKCS#11 3.0: a minute, in a target folder of its own.
+pub fn kryoptic(workspace: &Workspace, tools: &mut TestTools) -> Result<()> {
+    tools.kryoptic = kept(test_tokens::kryoptic(workspace), "kryoptic", &mut tools.missing);
+    Ok(())
 }
 
 /// What was got; or why not, for the list of what is missing.
@@ -92,7 +95,8 @@ pub fn task(workspace: &Workspace, purpose: Purpose) -> Result<()> {
     match purpose {
         Purpose::Build => {}
         Purpose::Test => {
-            let tools = for_test(workspace)?;
+            let mut tools = for_test(workspace)?;
+            step("set up: kryoptic", "another token for those tests", || kryoptic(workspace, &mut tools))?;
             for missing in tools.missing {
                 println!("{} {missing}", crate::report::bad("missing:"));
             }

@@ -4,53 +4,83 @@ mod output;
 
 use std::io::BufRead;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::build::{self, Which};
 use crate::error::{Error, Result, file};
-use crate::report::{bad, bold, dim, good, seconds};
+use crate::report::{bad, bold, dim, good, say, seconds};
 use crate::workspace::Workspace;
-use crate::{process, setup};
+use crate::{cargo, lanes, process, setup};
 use output::Outcome;
 
 /// How the whole run went, step by step.
 #[derive(Default)]
-struct Summary {
-    steps: Vec<(&'static str, Duration, Option<Error>)>,
+struct Summary(Mutex<Vec<Step>>);
+
+struct Step {
+    name: &'static str,
+    took: Duration,
+    error: Option<Error>,
 }
 
 impl Summary {
-    fn run(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) {
-        println!("{}", bold(format!("== {name}")));
+    /// Does a step and remembers how it went; whether it succeeded.
+    fn run(&self, name: &'static str, work: impl FnOnce() -> Result<()>) -> bool {
+        lanes::part(name);
+        say(bold(format!("== {name}")));
         let started = Instant::now();
-        let result = work();
-        self.steps.push((name, started.elapsed(), result.err()));
+        let error = work().err();
+        let succeeded = error.is_none();
+        if let Some(error) = &error {
+            say(format!("{} {error}", bad("failed:")));
+        }
+        self.steps().push(Step { name, took: started.elapsed(), error });
+        succeeded
+    }
+
+    fn steps(&self) -> MutexGuard<'_, Vec<Step>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Runs the checks and the tests; with a filter only the tests whose names contain it.
 pub fn task(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
-    let tools = setup::for_test(workspace)?;
-    let mut summary = Summary::default();
+    let started = Instant::now();
+    let mut tools = setup::for_test(workspace)?;
+    let summary = Summary::default();
     let mut outcome = Outcome::default();
-
-    summary.run("components", || build::components(workspace, Which::All));
     let mut languages = Vec::new();
-    summary.run("example policies", || {
-        languages = build::languages::policies(workspace)?;
+    let mut built = false;
+
+    // Neither lane fails: all that is wrong is wanted, not what is found first.
+    let native = || {
+        if filter.is_none() {
+            summary.run("cargo fmt --check", || {
+                process::run(workspace.cargo().args(["fmt", "--all", "--check"]))
+            });
+        }
+        // All targets of all packages: the features are then those that the tests are built with, and nothing is built
+        // twice. The tests start the program `holdfast`, which `cargo test` alone wouldn't build for another package's.
+        built = summary.run("build", || build::all_targets(workspace));
+        if filter.is_none() {
+            let clippy = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
+            summary.run("cargo clippy", || cargo::run(workspace.cargo().args(clippy)));
+        }
         Ok(())
-    });
-    if filter.is_none() {
-        summary
-            .run("cargo fmt --check", || process::run(workspace.cargo().args(["fmt", "--all", "--check"])));
-        let clippy = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
-        summary.run("cargo clippy", || process::run(workspace.cargo().args(clippy)));
-    }
-    // All targets of all packages: the features are then those that the tests are built with, and nothing is built twice.
-    // The tests start the program `holdfast`, which `cargo test` alone would not build for another package's tests.
-    summary.run("build", || process::run(workspace.cargo().args(["build", "--workspace", "--all-targets"])));
-    let built = summary.steps.iter().all(|(name, _, error)| error.is_none() || name.starts_with("cargo"));
-    if built {
+    };
+    let components = || {
+        summary.run("kryoptic", || setup::kryoptic(workspace, &mut tools));
+        summary.run("components", || build::modules(workspace, Which::All));
+        summary.run("example policies", || {
+            languages = build::languages::policies(workspace)?;
+            Ok(())
+        });
+        Ok(())
+    };
+    lanes::both(("native", native), ("components", components))?;
+
+    if built && summary.run("encode components", || build::encode(workspace, Which::All)) {
         summary.run("cargo test", || {
             let mut cargo = workspace.cargo();
             cargo.args(["test", "--workspace", "--no-fail-fast"]).args(filter).args(["--", "--show-output"]);
@@ -59,8 +89,9 @@ pub fn task(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
         });
     }
     let missing: Vec<String> = tools.missing.iter().cloned().chain(languages).collect();
-    tell(&summary, &outcome, &missing);
-    let failed: Vec<&str> = summary.steps.iter().filter(|step| step.2.is_some()).map(|step| step.0).collect();
+    tell(&summary, started.elapsed(), &outcome, &missing);
+    let steps = summary.steps();
+    let failed: Vec<&str> = steps.iter().filter(|step| step.error.is_some()).map(|step| step.name).collect();
     match failed.is_empty() {
         true => Ok(()),
         false => Err(Error::Unexpected(format!("failed: {}", failed.join(", ")))),
@@ -97,16 +128,15 @@ fn read_through(workspace: &Workspace, cargo: &mut Command, outcome: &mut Outcom
     }
 }
 
-fn tell(summary: &Summary, outcome: &Outcome, missing: &[String]) {
+fn tell(summary: &Summary, total: Duration, outcome: &Outcome, missing: &[String]) {
     println!("\n{}", bold("== summary"));
-    for (name, time, error) in &summary.steps {
+    for Step { name, took, error } in summary.steps().iter() {
         let state = if error.is_none() { good("passed") } else { bad("FAILED") };
-        println!("   {name:<20} {state}  {}", dim(seconds(*time)));
+        println!("   {name:<20} {state}  {}", dim(seconds(*took)));
         if let Some(error) = error {
             println!("   {}", dim(error));
         }
     }
-    let total = summary.steps.iter().map(|step| step.1).sum();
     println!("   {:<20} {}", "total", seconds(total));
     println!(
         "   {} tests passed, {} failed, {} ignored, {} reported themselves skipped",

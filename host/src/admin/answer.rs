@@ -2,8 +2,8 @@
 
 use super::frame;
 use super::protocol::{Command, Outcome, REQUEST_LIMIT, Reply, Request, VERSION};
-use crate::policy::ARTEFACT_LIMIT;
-use crate::policy::life::{LifeError, Lifecycle};
+use holdfast_policy::artefact::ARTEFACT_LIMIT;
+use holdfast_policy::life::{LifeError, Lifecycle};
 use std::io;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;

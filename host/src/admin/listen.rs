@@ -1,7 +1,7 @@
 //! The socket itself, and who may use it.
 
 use super::answer::serve;
-use crate::policy::life::Lifecycle;
+use holdfast_policy::life::Lifecycle;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};

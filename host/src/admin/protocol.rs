@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::life::{Activated, Selection, StageReport, Standing};
-use crate::policy::registry::Activation;
+use holdfast_policy::life::Activation;
+use holdfast_policy::life::{Activated, Selection, StageReport, Standing};
 
 /// The version of everything here. A host refuses requests of another one.
 pub const VERSION: u32 = 1;

@@ -1,8 +1,8 @@
 //! The records of changes of policy.
 
 use super::record::{Line, rfc3339};
-use crate::policy::life::Told;
-use crate::policy::registry::Cause;
+use holdfast_policy::life::Cause;
+use holdfast_policy::life::Told;
 use std::time::SystemTime;
 
 /// One line, with its line feed. That a change comes is written before the policy decides.

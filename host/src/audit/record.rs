@@ -1,11 +1,11 @@
 //! The record of a request, as the native host knows it; its form is `holdfast_gate::record`'s.
 
 use crate::gate::Trace;
-use crate::policy::Origin;
 use holdfast_gate::ErrorName;
 pub(super) use holdfast_gate::record::Line;
 pub use holdfast_gate::record::SCHEMA;
 use holdfast_gate::record::{self, Record};
+use holdfast_policy::life::Origin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What the server knows at the end.

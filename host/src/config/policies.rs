@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::policy::{AutomaticRollback, TrustedKeys};
+use holdfast_policy::artefact::TrustedKeys;
+use holdfast_policy::life::AutomaticRollback;
 
 use super::reader::Section;
 use super::units;

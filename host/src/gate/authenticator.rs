@@ -1,11 +1,11 @@
 //! The sigv4 component: reads the claim out of a head, in a fresh instance for every request.
 
-use crate::sandbox::{
+use holdfast_gate::sigv4::{AuthenticationFault, Claim};
+use holdfast_gate::{ErrorName, Refusal};
+use holdfast_sandbox::{
     CompiledCache, FailureCounts, LoadError, MemoryLimit, Sandbox, SandboxFailure, Size, TRIAL_TIME, Ticker,
     digest, trial,
 };
-use holdfast_gate::sigv4::{AuthenticationFault, Claim};
-use holdfast_gate::{ErrorName, Refusal};
 use std::time::Duration;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};

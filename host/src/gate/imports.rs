@@ -1,10 +1,10 @@
 //! `wit/gate` for the proxy component: resources that stand for the gate's own types.
 
 use super::{Admission, Grant, Request, Trace};
-use crate::sandbox::MemoryLimit;
 use holdfast_gate::body::{DecryptInputs, EncryptInputs};
 use holdfast_gate::query::Operation;
 use holdfast_gate::{ErrorName, Refusal, reply};
+use holdfast_sandbox::MemoryLimit;
 use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable};
 
 /// Generated from the contracts.

@@ -1,11 +1,11 @@
 //! A key store as requests find it: by path, with its credentials, policy and key backend.
 
 use crate::backend::KeyBackend;
-use crate::policy::PolicySlot;
 use crate::rate::RateLimiter;
 use holdfast_gate::Counter;
 use holdfast_gate::sigv4::{SigningKey, SigningKeys};
 use holdfast_keystore::SecretAccessKey;
+use holdfast_policy::life::PolicySlot;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -1,6 +1,6 @@
 //! What is known of a request so far, with what only this host has: its deadline, and which policy was in force.
 
-use crate::policy::Active;
+use holdfast_policy::life::Active;
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -2,10 +2,10 @@
 
 use super::page::{Format, Page};
 use crate::gate::{KeyStore, KeyStores};
-use crate::policy::{Active, Difference, Origin};
-use crate::sandbox::FailureCounts;
 use crate::server::Exchange;
 use holdfast_gate::reply::HealthStatus;
+use holdfast_policy::life::{Active, Difference, Origin};
+use holdfast_sandbox::FailureCounts;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::text::encode;

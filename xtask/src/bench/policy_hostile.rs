@@ -25,6 +25,7 @@ const HOW: [(&str, &str); 6] = [
 ];
 
 pub fn measure(workspace: &Workspace, length: Length) -> Result<Vec<Figure>> {
+    build::tools(workspace, Which::All)?;
     build::components(workspace, Which::All)?;
     let bench = Bench::in_folder(workspace, length, "bench-hostile")?;
     let folder = bench.config().with_file_name("");

@@ -1,15 +1,17 @@
-//! From a package to a component: cargo makes the core module, wit-component wraps it.
+//! From a package to a component: cargo makes the core module, `crates/encode` wraps it.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use sha2::{Digest, Sha256};
-use wit_component::ComponentEncoder;
 
+use super::native::{COMPOSE, ENCODE};
 use super::table::{Component, Memory};
-use crate::error::{Error, Result, file};
-use crate::process;
+use crate::error::Result;
+use crate::report::{dim, note};
 use crate::setup::wasm_target::{TARGET, Toolchain};
-use crate::workspace::{Workspace, write_if_changed};
+use crate::workspace::{Profile, Workspace, write_if_changed};
+use crate::{cargo, process};
 
 const PROFILE: &str = "component";
 
@@ -23,33 +25,50 @@ pub struct Built {
     pub changed: bool,
 }
 
-/// Builds one component into `target/components/NAME.wasm`.
-pub fn build(workspace: &Workspace, toolchain: &Toolchain, component: &Component) -> Result<Built> {
-    compile(workspace, toolchain, component)?;
-    let module = module_path(workspace, component);
-    let module = std::fs::read(&module).map_err(file("can't read", &module))?;
-    let bytes = encode(&module).map_err(|reason| Error::Component {
-        component: component.name.clone(),
-        reason: format!("{reason:?}"),
-    })?;
-    let path = workspace.components().join(&component.name).with_extension("wasm");
+impl Built {
+    /// Prints a line.
+    pub fn tell(&self, name: &str) {
+        let state = if self.changed { "new" } else { "unchanged" };
+        note(format!("{name:<20} {:>9} bytes  sha256:{}  {}", self.size, self.sha256, dim(state)));
+    }
+}
+
+/// The name of what is composed, without `.wasm`.
+pub const COMPOSED: &str = "holdfast-spin";
+
+/// Makes a component of what [`compile`] left, as `target/components/NAME.wasm`.
+pub fn encode(workspace: &Workspace, component: &Component) -> Result<Built> {
+    let mut program = Command::new(workspace.program(ENCODE, Profile::Dev));
+    made_by(program.arg(module_path(workspace, component)), workspace, &component.name)
+}
+
+/// Puts the component that Spin runs together of those beside it.
+pub fn compose(workspace: &Workspace) -> Result<Built> {
+    let mut program = Command::new(workspace.program(COMPOSE, Profile::Dev));
+    made_by(program.arg(workspace.components()), workspace, COMPOSED)
+}
+
+fn made_by(program: &mut Command, workspace: &Workspace, name: &str) -> Result<Built> {
+    let bytes = process::bytes(program)?;
+    let path = workspace.components().join(name).with_extension("wasm");
     let changed = write_if_changed(&path, &bytes)?;
     let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(Built { size: bytes.len(), sha256, changed })
 }
 
-fn compile(workspace: &Workspace, toolchain: &Toolchain, component: &Component) -> Result<()> {
-    let mut cargo = toolchain.cargo(workspace);
-    cargo.args(["rustc", "--package", &component.package, "--lib", "--crate-type", "cdylib"]);
-    cargo.args(["--target", TARGET, "--profile", PROFILE]).args(toolchain.arguments());
-    cargo.arg("--target-dir").arg(workspace.component_target());
+/// Compiles a component's core module.
+pub fn compile(workspace: &Workspace, toolchain: &Toolchain, component: &Component) -> Result<()> {
+    let mut command = toolchain.cargo(workspace);
+    command.args(["rustc", "--package", &component.package, "--lib", "--crate-type", "cdylib"]);
+    command.args(["--target", TARGET, "--profile", PROFILE]).args(toolchain.arguments());
+    command.arg("--target-dir").arg(workspace.component_target());
     // The environment's own flags would make other bytes on every machine.
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", remapped_paths(workspace).join("\x1f")).env_remove("RUSTFLAGS");
-    cargo.arg("--");
+    command.env("CARGO_ENCODED_RUSTFLAGS", remapped_paths(workspace).join("\x1f")).env_remove("RUSTFLAGS");
+    command.arg("--");
     for argument in component.memory.iter().flat_map(link_arguments) {
-        cargo.arg("-C").arg(format!("link-arg={argument}"));
+        command.arg("-C").arg(format!("link-arg={argument}"));
     }
-    process::run(&mut cargo)
+    cargo::run(&mut command)
 }
 
 fn link_arguments(memory: &Memory) -> Vec<String> {
@@ -75,9 +94,4 @@ fn remapped_paths(workspace: &Workspace) -> Vec<String> {
 fn module_path(workspace: &Workspace, component: &Component) -> PathBuf {
     let file = component.package.replace('-', "_");
     workspace.component_target().join(TARGET).join(PROFILE).join(file).with_extension("wasm")
-}
-
-fn encode(module: &[u8]) -> std::result::Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
-    let mut encoder = ComponentEncoder::default().validate(true).module(module)?;
-    Ok(encoder.encode()?)
 }

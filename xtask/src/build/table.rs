@@ -8,6 +8,17 @@ use crate::workspace::Workspace;
 
 const KIB: u32 = 1024;
 
+/// Which components to build.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Those that the host runs.
+    Host,
+    /// Spin's too.
+    Product,
+    /// The tests' hostile ones too.
+    All,
+}
+
 /// A package that becomes a component.
 pub struct Component {
     /// The file's name without `.wasm`.
@@ -28,13 +39,19 @@ pub struct Memory {
     pub max: Option<u32>,
 }
 
-/// What the host runs.
-pub fn product() -> Vec<Component> {
-    let component = |name: &str, memory| Component {
-        name: name.into(),
-        package: format!("holdfast-{name}"),
-        memory: Some(memory),
-    };
+/// Those that are chosen, in the order in which they are built.
+pub fn chosen(workspace: &Workspace, which: Which) -> Result<Vec<Component>> {
+    let mut list = host();
+    if which != Which::Host {
+        list.extend(spin());
+    }
+    if which == Which::All {
+        list.extend(hostile(workspace)?);
+    }
+    Ok(list)
+}
+
+fn host() -> Vec<Component> {
     vec![
         // Reads one head, of 16 KiB at most as the host has it by default. The host clears all of an initial memory after
         // each request, so there is no more of it than is usually needed.
@@ -43,13 +60,20 @@ pub fn product() -> Vec<Component> {
         component("proxy", Memory { stack: 16 * KIB, initial: Some(128 * KIB), max: Some(4096 * KIB) }),
         // Cedar recurses, and its needs follow from the policy.
         component("policy-cedar", Memory { stack: 1024 * KIB, initial: None, max: None }),
-        component("spin-gate", Memory { stack: 128 * KIB, initial: None, max: None }),
-        component("spin-front", Memory { stack: 128 * KIB, initial: None, max: None }),
     ]
 }
 
+fn spin() -> Vec<Component> {
+    let memory = || Memory { stack: 128 * KIB, initial: None, max: None };
+    vec![component("spin-gate", memory()), component("spin-front", memory())]
+}
+
+fn component(name: &str, memory: Memory) -> Component {
+    Component { name: name.into(), package: format!("holdfast-{name}"), memory: Some(memory) }
+}
+
 /// What the tests run besides: every package in the folder `tests/hostile`, as `hostile-NAME`.
-pub fn hostile(workspace: &Workspace) -> Result<Vec<Component>> {
+fn hostile(workspace: &Workspace) -> Result<Vec<Component>> {
     let folder = workspace.root.join("tests/hostile");
     if !folder.is_dir() {
         return Ok(Vec::new());

@@ -5,7 +5,10 @@ use std::path::Path;
 use super::{Checks, files};
 use crate::commands::output::with_sources;
 use crate::config::Policy;
-use crate::policy::{Limits, Loader, Policy as _, PolicyIdentity, Source};
+use holdfast_policy::artefact::Source;
+use holdfast_policy::decide::Limits;
+use holdfast_policy::make::Loader;
+use holdfast_policy::{Policy as _, PolicyIdentity};
 
 pub fn check(checks: &mut Checks<'_>) {
     for (index, store) in checks.config.key_stores.iter().enumerate() {

@@ -56,10 +56,10 @@ const CONTRACTS: [Contract; 3] = [
     Contract {
         world: "holdfast:policy/policy-engine@0.1.0",
         configured_as: "key_store.policy.component",
-        imports: crate::policy::WASI_PACKAGES,
+        imports: holdfast_policy::decide::WASI_PACKAGES,
         export: "holdfast:policy/policy@0.1.0",
         functions: &["configure", "describe", "evaluate"],
-        fits: |engine, component| Box::pin(crate::policy::fits(engine, component)),
+        fits: |engine, component| Box::pin(holdfast_policy::decide::fits(engine, component)),
     },
 ];
 

@@ -8,10 +8,9 @@ use serde::Serialize;
 
 use super::opened::{Opened, Place, block_on};
 use crate::commands::{CommandError, Output};
-use crate::policy::{
-    Artefact, ComponentPolicy, Limits, Load, Loader, Question, cached_time, costs, fresh_times, read_cases,
-    warm_time,
-};
+use holdfast_policy::artefact::{Artefact, Question, read_cases};
+use holdfast_policy::decide::{ComponentPolicy, Limits};
+use holdfast_policy::make::{Load, Loader, cached_time, costs, fresh_times, warm_time};
 
 /// Bytes of cached decisions.
 const CACHE: usize = 1024 * 1024;
@@ -82,7 +81,7 @@ async fn measure(arguments: &Arguments, opened: &Opened, queries: &[Query]) -> R
     let cpu = cpu_time()?.saturating_sub(before) / u32::try_from(times.len().max(1)).unwrap_or(u32::MAX);
     let at = |share: f64| times.get(((times.len() - 1) as f64 * share) as usize).copied().unwrap_or_default();
     let first = queries.first().ok_or("there is no query")?;
-    let cached = match crate::policy::Policy::identity(&policy).is_cacheable() {
+    let cached = match holdfast_policy::Policy::identity(&policy).is_cacheable() {
         true => Some(cached_time(&policy, first, 10_000).await?),
         false => None,
     };

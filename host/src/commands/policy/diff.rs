@@ -9,7 +9,8 @@ use serde::Serialize;
 use super::Changed;
 use super::opened::{Opened, block_on};
 use crate::commands::{CommandError, Output};
-use crate::policy::{Case, Policy, PolicyFailure, Source, read_cases};
+use holdfast_policy::artefact::{Case, Source, read_cases};
+use holdfast_policy::{Policy, PolicyFailure};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -133,7 +134,7 @@ fn describe(decided: &Result<std::sync::Arc<Decision>, PolicyFailure>) -> String
     match decided {
         Err(failure) => failure.to_string(),
         Ok(decision) => {
-            let effect = crate::policy::effect_name(decision.effect);
+            let effect = holdfast_policy::artefact::effect_name(decision.effect);
             match decision.rules.as_slice() {
                 [] => format!("{effect} (no rule applied)"),
                 rules => format!("{effect} by {}", rules.join(", ")),

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::opened::{Opened, Place, block_on};
 use crate::commands::{CommandError, Output};
-use crate::policy::{Manifest, Policy, Source, read_cases};
+use holdfast_policy::Policy;
+use holdfast_policy::artefact::{Manifest, Source, read_cases};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -12,8 +12,8 @@ use crate::admin::protocol::{Command, Outcome};
 use crate::cli::ConfigFile;
 use crate::commands::{CommandError, Output, Usage};
 use crate::config::Config;
-use crate::policy::life::Selection;
-use crate::policy::{ARTEFACT_LIMIT, SIGNATURE_SUFFIX};
+use holdfast_policy::artefact::{ARTEFACT_LIMIT, SIGNATURE_SUFFIX};
+use holdfast_policy::life::Selection;
 
 /// What a running host is told.
 #[derive(Debug, Subcommand)]

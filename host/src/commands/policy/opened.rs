@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::commands::CommandError;
 use crate::commands::init::components::beside_executable;
-use crate::policy::{
-    Artefact, ArtefactError, ComponentPolicy, Limits, LoadError, Loader, Project, ProjectError,
-    artefact_digest,
-};
-use crate::sandbox::CompiledCache;
+use holdfast_policy::artefact::{Artefact, ArtefactError, Project, ProjectError, artefact_digest};
+use holdfast_policy::decide::{ComponentPolicy, Limits, LoadError};
+use holdfast_policy::make::Loader;
+use holdfast_sandbox::CompiledCache;
 
 /// Where a policy is.
 #[derive(clap::Args, Clone, Debug)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::opened::{Opened, Place, block_on};
 use crate::commands::new_file::{self, Mode};
 use crate::commands::{CommandError, Output};
-use crate::policy::{read_cases, run_cases};
+use holdfast_policy::artefact::{read_cases, run_cases};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

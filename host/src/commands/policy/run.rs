@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::opened::{Opened, Place, block_on};
 use crate::commands::{CommandError, Output, Usage};
-use crate::policy::{Policy, Question, Recorded};
+use holdfast_policy::Policy;
+use holdfast_policy::artefact::{Question, Recorded};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -14,7 +14,9 @@ use zeroize::Zeroizing;
 use crate::commands::new_file::{self, Mode};
 use crate::commands::{CommandError, Output, Usage};
 use crate::config::Config;
-use crate::policy::{Artefact, SIGNATURE_SUFFIX, SignatureError, TrustedKeys, artefact_digest, signer};
+use holdfast_policy::artefact::{
+    Artefact, SIGNATURE_SUFFIX, SignatureError, TrustedKeys, artefact_digest, signer,
+};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::opened::{Opened, Place, block_on};
 use crate::commands::{CommandError, Output};
-use crate::policy::{Source, TestReport, read_cases, run_cases};
+use holdfast_policy::artefact::{Source, TestReport, read_cases, run_cases};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -7,8 +7,10 @@ use holdfast_gate::strict::write_text;
 use crate::commands::CommandError;
 use crate::commands::policy::opened::Opened;
 use crate::config;
-use crate::policy::{Artefact, Limits, Loader, Source};
-use crate::sandbox::{CompiledCache, digest};
+use holdfast_policy::artefact::{Artefact, Source};
+use holdfast_policy::decide::Limits;
+use holdfast_policy::make::Loader;
+use holdfast_sandbox::{CompiledCache, digest};
 
 #[derive(Debug, thiserror::Error)]
 enum PolicyError {

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use holdfast_gate::query::{Decision, Effect, Identity, Query};
 use serde::Serialize;
 
-use crate::policy::{PolicyFailure, RecordedDecision};
+use holdfast_policy::PolicyFailure;
+use holdfast_policy::artefact::RecordedDecision;
 
 /// Groups that are told apart; what comes after is counted, but in no group.
 const GROUPS: usize = 10_000;

@@ -10,7 +10,9 @@ use super::changes::Changes;
 use super::log::Log;
 use super::progress::Progress;
 use crate::commands::CommandError;
-use crate::policy::{ComponentPolicy, Policy, Recorded};
+use holdfast_policy::Policy;
+use holdfast_policy::artefact::Recorded;
+use holdfast_policy::decide::ComponentPolicy;
 
 /// What to replay on.
 pub struct Replay {

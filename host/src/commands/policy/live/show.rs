@@ -3,9 +3,9 @@
 use crate::admin::protocol::Outcome;
 use crate::commands::when;
 use crate::commands::{CommandError, Output};
-use crate::policy::ShadowCounts;
-use crate::policy::life::{Activated, Checked, KeyStoreStanding, StageReport, Standing};
-use crate::policy::registry::{Activation, Cause, Staged};
+use holdfast_policy::life::ShadowCounts;
+use holdfast_policy::life::{Activated, Checked, KeyStoreStanding, StageReport, Standing};
+use holdfast_policy::life::{Activation, Cause, Staged};
 
 /// Digits of a digest that are shown in tables.
 const SHORT: usize = 12;
