@@ -6,10 +6,13 @@
 
 mod audit;
 mod components;
+mod fleet;
 mod hsm;
+mod hsm_keys;
 mod key_store;
 mod keystore;
 mod policies;
+mod quirks;
 mod reader;
 mod seal;
 mod secret;
@@ -25,12 +28,13 @@ use std::path::{Path, PathBuf};
 pub use audit::{Audit, Fsync};
 pub use components::{ComponentFile, Components, Sha256Digest};
 pub use holdfast_keystore::KeyStoreName;
-pub use hsm::{Hsm, HsmKeys};
+pub use hsm::Hsm;
+pub use hsm_keys::HsmKeys;
 pub use key_store::{DEFAULT_CACHE, InvalidName, KeyStore, Policy, RateLimit, Region, UriPathPrefix};
-pub use keystore::{Keystore, SEAL_KEY, SealSource};
+pub use keystore::{Keystore, SEAL_KEY};
 pub use policies::{Admin, Policies};
 pub use reader::Problem;
-pub use seal::{HsmSeal, SealSourceError};
+pub use seal::{HsmSeal, SealSource, SealSourceError};
 pub use secret::{PinSource, SecretError};
 pub use server::{Limits, Server, TlsFiles, Transport};
 

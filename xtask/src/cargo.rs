@@ -82,6 +82,20 @@ mod tests {
     }
 
     #[test]
+    fn when_one_of_two_lanes_fails_the_programs_of_the_other_end() {
+        let mut ended = false;
+        let broken = || Err(Error::Unexpected("broken".into()));
+        let waits = || {
+            let run = run(Command::new("sleep").arg("1000"));
+            ended = run.is_err();
+            run
+        };
+        let error = lanes::both(("breaks", broken), ("waits", waits)).expect_err("one of them broke");
+        assert_eq!(error.to_string(), "broken");
+        assert!(ended);
+    }
+
+    #[test]
     fn what_is_for_people_passes_and_what_is_no_news_does_not() {
         let line = "   Compiling syn v3.0.10";
         assert_eq!(read(&format!("\x1b[K{line}")), Said::Line(line.into()));

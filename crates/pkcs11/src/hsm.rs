@@ -3,7 +3,8 @@
 use crate::call::{Call, Pending};
 use crate::fault::Fault;
 use crate::ivs::Ivs;
-use crate::lane::{Lane, quick_in_a_process};
+use crate::lane::Lane;
+use crate::lane::pace::quick_in_a_process;
 use crate::module::{KeyAttributes, TokenInfo};
 use crate::quirks::IvSource;
 use crate::request::{Answer, Operation};

@@ -5,7 +5,7 @@
 //! ends, say) take blocks after one another's, and a file that was put back to an older state counts no less than what is
 //! known here.
 
-use crate::ledger::{lock, replace};
+use crate::shared_file::{lock, replace};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};

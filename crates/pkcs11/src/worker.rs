@@ -4,7 +4,7 @@ use receivers::Receivers;
 
 use crate::executor::Executor;
 use crate::fault::Fault;
-use crate::lane::quick_in_a_process;
+use crate::lane::pace::quick_in_a_process;
 use crate::messages::{Start, decode_work, encode_end, encode_started};
 use crate::packet::{LONGEST, Packets};
 use crate::token::Token;

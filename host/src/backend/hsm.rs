@@ -5,7 +5,7 @@ use holdfast_gate::aead::frame_aad;
 use holdfast_gate::backend::aes_256;
 use holdfast_gate::body::DecryptInputs;
 use holdfast_gate::reply::{HealthStatus, KeyManager, KeyMetadata};
-use holdfast_pkcs11::{Error, Fleet, Status};
+use holdfast_pkcs11::{Fleet, Status};
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
@@ -21,21 +21,6 @@ impl HsmBackend {
     /// Of a fleet at work.
     pub fn new(fleet: Fleet) -> HsmBackend {
         HsmBackend { fleet }
-    }
-}
-
-fn failed(error: Error) -> BackendError {
-    match error {
-        Error::KeyNotFound => BackendError::KeyNotFound,
-        Error::Usage => BackendError::Usage,
-        Error::Disabled => BackendError::Disabled,
-        Error::Locked => BackendError::Locked(error.to_string()),
-        Error::InvalidCiphertext => BackendError::InvalidCiphertext,
-        Error::TooLong => BackendError::TooLong(error.to_string()),
-        Error::Busy => BackendError::Busy,
-        Error::Timeout => BackendError::Timeout,
-        Error::Unavailable(why) => BackendError::Unavailable(why),
-        Error::Failed(why) => BackendError::Failed(why),
     }
 }
 
@@ -65,7 +50,7 @@ impl KeyBackend for HsmBackend {
     }
 
     fn key_metadata<'a>(&'a self, key_id: &'a str) -> Done<'a, Served<KeyMetadata>> {
-        let described = self.fleet.describe(key_id).map_err(failed);
+        let described = self.fleet.describe(key_id);
         let described = described.map(|key| Served {
             value: aes_256(key.encrypt, key.decrypt, key.enabled),
             // It is known from the last listing of keys.
@@ -92,8 +77,7 @@ impl KeyBackend for HsmBackend {
                 })
             };
             let made = self.fleet.encrypt(key_id, plaintext, frame, verify, deadline - RESERVE);
-            let holdfast_pkcs11::Encrypted { ciphertext, iv, tag, metadata, verified, hsm } =
-                made.await.map_err(failed)?;
+            let holdfast_pkcs11::Encrypted { ciphertext, iv, tag, metadata, verified, hsm } = made.await?;
             match too_long {
                 Some(error) => Err(error),
                 None => Ok(Served {
@@ -120,7 +104,7 @@ impl KeyBackend for HsmBackend {
                 metadata: &inputs.metadata,
             };
             let opened = self.fleet.decrypt(key_id, sealed, &inputs.aad, &framed, deadline - RESERVE);
-            let opened = opened.await.map_err(failed)?;
+            let opened = opened.await?;
             Ok(Served { value: opened.plaintext, by: Some(opened.hsm) })
         })
     }

@@ -1,19 +1,14 @@
-//! `[[hsm]]`: HSMs by PKCS#11, and what a key store says about its keys in them.
+//! `[[hsm]]`: an HSM by PKCS#11.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use holdfast_pkcs11::{
-    FleetSettings, GcmParameters, HsmSettings, Isolation, IvSource, KeySettings, Quirks, TagPlace,
-    TokenSelector,
-};
+use holdfast_pkcs11::{HsmSettings, Isolation, Quirks, TokenSelector};
 
-use super::keystore::{credential, variable};
+use super::quirks::quirks;
 use super::reader::{Entry, Section};
-use super::secret::{PinSource, pin_source};
-use super::units;
-use super::{Config, KeyStore, SealSource};
+use super::secret::{PinSource, credential, pin_source, variable};
+use super::units::{self, text};
 
 /// One `[[hsm]]`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -44,19 +39,6 @@ pub struct Hsm {
     pub hang_time: Duration,
 }
 
-/// The `hsm` fields of a `[[key_store]]`.
-#[derive(Clone, Debug)]
-pub struct HsmKeys {
-    /// Names of `[[hsm]]`, one to ten.
-    pub hsms: Vec<String>,
-    /// Where use counts are kept; `None` for the default beside the configuration.
-    pub state: Option<PathBuf>,
-    /// What is said about single keys; `None` serves every AES-256 key whose label is a key id.
-    pub keys: Option<BTreeMap<String, KeySettings>>,
-    /// Whether ciphertexts of AWS's sample proxy are decrypted too.
-    pub accept_aws_sample_proxy: bool,
-}
-
 impl Hsm {
     /// As the fleet takes it.
     pub fn settings(&self) -> HsmSettings {
@@ -73,34 +55,6 @@ impl Hsm {
         }
     }
 }
-
-impl Config {
-    /// The fleet of a key store whose keys are in HSMs.
-    pub fn fleet(&self, store: &KeyStore, keys: &HsmKeys) -> FleetSettings {
-        let hsms = keys.hsms.iter().filter_map(|name| self.hsms.iter().find(|hsm| hsm.name == *name));
-        // Requests must not reach the key that seals the keystore, which may be on the same token.
-        let hidden = match &self.keystore.seal {
-            SealSource::Hsm(seal) => vec![seal.key.clone()],
-            _ => Vec::new(),
-        };
-        FleetSettings {
-            keys: keys.keys.clone(),
-            hidden,
-            pin_folder: self.keystore.pin_folder(),
-            accept_aws_sample_proxy: keys.accept_aws_sample_proxy,
-            ..FleetSettings::new(hsms.map(Hsm::settings).collect(), state_folder(&self.file, store, keys))
-        }
-    }
-}
-
-/// Where use counts of a key store are kept.
-fn state_folder(file: &Path, store: &KeyStore, keys: &HsmKeys) -> PathBuf {
-    let beside = || file.parent().unwrap_or(Path::new("")).join("hsm-state").join(store.name.as_str());
-    keys.state.clone().unwrap_or_else(beside)
-}
-
-/// Most HSMs of a key store: GetHealthStatus lists ten at most.
-const MOST: usize = 10;
 
 /// Reads `[[hsm]]`, which may be absent.
 pub fn read_all(entry: Option<Entry<'_>>) -> Option<Vec<Hsm>> {
@@ -153,7 +107,7 @@ fn read(section: Section<'_>, before: &[Hsm]) -> Option<Hsm> {
     let replaced_at_most = number("threads_replaced", 0..=1024, 4);
     let isolation = section
         .get("isolation")
-        .map_or(Some("process"), |entry| choice(&entry, &[("process", "process"), ("threads", "threads")]));
+        .map_or(Some("process"), |entry| entry.choice(&[("process", "process"), ("threads", "threads")]));
     let quirks = section.section("quirks").map_or(Some(Quirks::default()), quirks);
     let test_key = section.get("test_key").map_or(Some("holdfast-health".into()), |entry| entry.parsed(text));
     let create_test_key = section.get("create_test_key").map_or(Some(false), |entry| entry.boolean());
@@ -196,142 +150,10 @@ fn token_field(token: &TokenSelector) -> &'static str {
     }
 }
 
-fn quirks(section: Section<'_>) -> Option<Quirks> {
-    let usual = Quirks::default();
-    let iv = section.get("iv").map_or(Some(usual.iv), |entry| {
-        choice(
-            &entry,
-            &[
-                ("host", IvSource::Host),
-                ("message", IvSource::Message),
-                ("parameters", IvSource::Parameters),
-                ("prepended", IvSource::Prepended),
-                ("appended", IvSource::Appended),
-            ],
-        )
-    });
-    let parameters = section.get("gcm_parameters").map_or(Some(usual.parameters), |entry| {
-        choice(
-            &entry,
-            &[
-                ("standard", GcmParameters::Standard),
-                ("iv-bits-zero", GcmParameters::IvBitsZero),
-                ("without-iv-bits", GcmParameters::WithoutIvBits),
-            ],
-        )
-    });
-    let tag = section.get("tag").map_or(Some(usual.tag), |entry| {
-        choice(&entry, &[("appended", TagPlace::Appended), ("apart", TagPlace::Apart)])
-    });
-    let mechanism = section
-        .get("mechanism")
-        .map_or(Some(usual.mechanism), |entry| entry.integer(0..=u64::from(u32::MAX)));
-    let thread_safe = section.get("thread_safe").map_or(Some(usual.thread_safe), |entry| entry.boolean());
-    section.finish();
-    Some(Quirks {
-        iv: iv?,
-        parameters: parameters?,
-        tag: tag?,
-        mechanism: mechanism?,
-        thread_safe: thread_safe?,
-    })
-}
-
-/// The fields of a key store whose keys are in HSMs; `None` inside where they are in the keystore.
-pub fn read_keys(section: &Section<'_>, hsms: &[Hsm], taken: &[String]) -> Option<Option<HsmKeys>> {
-    let names = section.get("hsm").map(|entry| names(&entry, hsms, taken));
-    let state = section.get("hsm_state").map(|entry| entry.path());
-    let keys = section.section("hsm_keys").map(|section| keys(&section));
-    let accept = section.get("accept").map(|entry| choice(&entry, &[("aws-sample-proxy", true)]));
-    let Some(names) = names else {
-        for (name, given) in
-            [("hsm_state", state.is_some()), ("hsm_keys", keys.is_some()), ("accept", accept.is_some())]
-        {
-            if given {
-                section.problem_with(name, "is only for a key store with `hsm = [...]`");
-            }
-        }
-        return Some(None);
-    };
-    Some(Some(HsmKeys {
-        hsms: names?,
-        state: match state {
-            None => None,
-            Some(read) => Some(read?),
-        },
-        keys: match keys {
-            None => None,
-            Some(read) => Some(read?),
-        },
-        accept_aws_sample_proxy: match accept {
-            None => false,
-            Some(read) => read?,
-        },
-    }))
-}
-
-fn names(entry: &Entry<'_>, hsms: &[Hsm], taken: &[String]) -> Option<Vec<String>> {
-    let items = entry.list()?;
-    if !(1..=MOST).contains(&items.len()) {
-        entry.problem(format!("has {} HSMs; a key store has 1 to {MOST}", items.len()));
-        return None;
-    }
-    let mut names: Vec<String> = Vec::new();
-    for item in &items {
-        let name = item.text()?;
-        if !hsms.iter().any(|hsm| hsm.name == name) {
-            item.problem(format!("{name:?} is no [[hsm]] of this file"));
-        } else if taken.iter().any(|other| other == name) {
-            item.problem(format!("{name:?} serves another key store; give each key store tokens of its own"));
-        } else if names.iter().any(|other| other == name) {
-            item.problem(format!("{name:?} stands here twice"));
-        }
-        names.push(name.to_owned());
-    }
-    Some(names)
-}
-
-fn keys(section: &Section<'_>) -> Option<BTreeMap<String, KeySettings>> {
-    let mut keys = BTreeMap::new();
-    for (id, entry) in section.entries() {
-        let id = match id.parse::<holdfast_keystore::KeyId>() {
-            Ok(id) => id.as_str().to_owned(),
-            Err(error) => {
-                entry.problem(error.to_string());
-                return None;
-            }
-        };
-        let section = entry.section()?;
-        let label = section.get("label").map(|entry| entry.parsed(text));
-        let disabled = section.get("disabled").map_or(Some(false), |entry| entry.boolean());
-        let retired = section.get("retired").map_or(Some(Vec::new()), |entry| {
-            let items = entry.list()?;
-            items.iter().map(|item| u32::try_from(item.integer(1..=u64::from(u32::MAX))?).ok()).collect()
-        });
-        section.finish();
-        let label = match label {
-            None => None,
-            Some(read) => Some(read?),
-        };
-        keys.insert(id, KeySettings { label, disabled: disabled?, retired: retired? });
-    }
-    Some(keys)
-}
-
 fn environment(entry: Entry<'_>) -> Option<Vec<(String, String)>> {
     let section = entry.section()?;
     let value = |(name, entry): (&str, Entry<'_>)| Some((name.to_owned(), entry.text()?.to_owned()));
     section.entries().into_iter().map(value).collect()
-}
-
-fn choice<T: Copy>(entry: &Entry<'_>, choices: &[(&str, T)]) -> Option<T> {
-    let found = entry.text()?;
-    let chosen = choices.iter().find(|(name, _)| *name == found).map(|(_, value)| *value);
-    if chosen.is_none() {
-        let allowed: Vec<String> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
-        entry.problem(format!("{found:?} isn't known; allowed: {}", allowed.join(", ")));
-    }
-    chosen
 }
 
 fn exactly_one<T, const N: usize>(
@@ -360,11 +182,4 @@ fn name(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!("{text:?} isn't a name (1 to 64 letters, digits, - _ and .)"))
-}
-
-fn text(text: &str) -> Result<String, String> {
-    match text {
-        "" => Err("is empty".into()),
-        text => Ok(text.to_owned()),
-    }
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use holdfast_keystore::KeyStoreName;
 
 use super::components::{ComponentFile, read_file};
-use super::hsm::{self, Hsm, HsmKeys};
+use super::hsm::Hsm;
+use super::hsm_keys::{self, HsmKeys};
 use super::reader::{Entry, Section};
 use super::units;
 
@@ -172,7 +173,7 @@ fn read(section: Section<'_>, before: &[KeyStore], hsms: &[Hsm]) -> Option<KeySt
     let rate_limit = rate_limit(&section);
     let fleet_size = section.get("fleet_size").and_then(|entry| positive(entry.integer(1..=1000)?));
     let taken = before.iter().filter_map(|store| store.hsm.as_ref()).flat_map(|keys| keys.hsms.clone());
-    let hsm = hsm::read_keys(&section, hsms, &taken.collect::<Vec<_>>());
+    let hsm = hsm_keys::read_keys(&section, hsms, &taken.collect::<Vec<_>>());
     let policy = match section.has("policy") {
         true => section.section("policy").map(policy),
         false => {

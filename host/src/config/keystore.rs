@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::hsm::Hsm;
 use super::reader::Section;
-use super::seal::HsmSeal;
+use super::seal::{HsmSeal, SealSource};
+use super::secret::{credential, variable};
 
 /// `[keystore]`.
 #[derive(Clone, Debug)]
@@ -25,21 +26,6 @@ impl Keystore {
 
 fn pin_folder(keystore: &Path) -> PathBuf {
     keystore.parent().unwrap_or(Path::new("")).join("hsm-pins")
-}
-
-/// Where the secret of a keystore's seal comes from.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum SealSource {
-    /// A file of random bytes.
-    KeyFile(PathBuf),
-    /// A file whose first line is the passphrase.
-    PassphraseFile(PathBuf),
-    /// An environment variable that holds the passphrase.
-    PassphraseEnv(String),
-    /// The name of a systemd credential (`LoadCredential=` or `LoadCredentialEncrypted=`) that holds the key.
-    SystemdCredential(String),
-    /// A key in an HSM.
-    Hsm(Box<HsmSeal>),
 }
 
 const SEALS: &str = "one of key_file, passphrase_file, passphrase_env, systemd_credential, hsm";
@@ -106,25 +92,4 @@ fn seal(section: Section<'_>, hsms: &[Hsm], pins: &Path) -> Option<SealSource> {
 
 fn label(text: &str) -> Result<String, holdfast_keystore::NameError> {
     text.parse::<holdfast_keystore::KeyId>().map(|label| label.as_str().to_owned())
-}
-
-pub(super) fn variable(text: &str) -> Result<String, String> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    if !text.is_empty()
-        && text.bytes().all(allowed)
-        && !text.starts_with(|first: char| first.is_ascii_digit())
-    {
-        return Ok(text.to_owned());
-    }
-    Err(format!("{text:?} isn't the name of an environment variable (letters, digits and _)"))
-}
-
-/// systemd takes any file name here, but never a path.
-pub(super) fn credential(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.len() > 255 || text.contains(['/', '\0']) || text == "." || text == ".." {
-        return Err(format!(
-            "{text:?} isn't the name of a systemd credential (a file name without a folder)"
-        ));
-    }
-    Ok(text.to_owned())
 }

@@ -286,4 +286,15 @@ impl<'a> Entry<'a> {
         self.problem(format!("is a value of type {}; {wanted} is needed", found.type_str()));
         None
     }
+
+    /// One of a few names, for what it stands.
+    pub fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
+        let found = self.text()?;
+        let chosen = choices.iter().find(|(name, _)| *name == found).map(|(_, value)| *value);
+        if chosen.is_none() {
+            let allowed: Vec<String> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
+            self.problem(format!("{found:?} isn't known; allowed: {}", allowed.join(", ")));
+        }
+        chosen
+    }
 }

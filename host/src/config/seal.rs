@@ -1,13 +1,29 @@
 //! Fetches the secret that opens the keystore, from where the configuration says it is.
 
+use std::path::PathBuf;
+
 use holdfast_keystore::{Seal, SealError};
 
 mod hsm;
 
 pub use hsm::HsmSeal;
 
-use super::SealSource;
 use super::secret::{SecretError, first_line, read_credential, read_file, read_variable};
+
+/// Where the secret of a keystore's seal comes from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum SealSource {
+    /// A file of random bytes.
+    KeyFile(PathBuf),
+    /// A file whose first line is the passphrase.
+    PassphraseFile(PathBuf),
+    /// An environment variable that holds the passphrase.
+    PassphraseEnv(String),
+    /// The name of a systemd credential (`LoadCredential=` or `LoadCredentialEncrypted=`) that holds the key.
+    SystemdCredential(String),
+    /// A key in an HSM.
+    Hsm(Box<HsmSeal>),
+}
 
 /// Why a seal can't be had. Says what to do.
 #[derive(Debug, thiserror::Error)]

@@ -123,3 +123,24 @@ fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
     }
     Ok(length)
 }
+
+pub(super) fn variable(text: &str) -> Result<String, String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if !text.is_empty()
+        && text.bytes().all(allowed)
+        && !text.starts_with(|first: char| first.is_ascii_digit())
+    {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{text:?} isn't the name of an environment variable (letters, digits and _)"))
+}
+
+/// systemd takes any file name here, but never a path.
+pub(super) fn credential(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > 255 || text.contains(['/', '\0']) || text == "." || text == ".." {
+        return Err(format!(
+            "{text:?} isn't the name of a systemd credential (a file name without a folder)"
+        ));
+    }
+    Ok(text.to_owned())
+}

@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them.
+//! Durations, sizes and texts as people write them.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -49,6 +49,14 @@ pub fn size(text: &str, allowed: RangeInclusive<usize>) -> Result<usize, String>
         return Ok(value);
     }
     Err(format!("{text} is out of range; from {} to {} bytes is allowed", allowed.start(), allowed.end()))
+}
+
+/// A text that says something.
+pub fn text(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("is empty".into()),
+        text => Ok(text.to_owned()),
+    }
 }
 
 fn split(text: &str) -> (Option<u64>, &str) {

@@ -3,9 +3,9 @@
 use super::{Fleet, Inner, sample_proxy};
 use crate::catalog::{Key, Version, metadata_of, version_in};
 use crate::date::today;
-use crate::error::Error;
 use crate::module::TAG_LEN;
 use crate::request::{Iv, Operation};
+use holdfast_gate::backend::BackendError;
 use std::sync::Arc;
 use std::time::Instant;
 use zeroize::Zeroizing;
@@ -70,7 +70,7 @@ pub struct Decrypted {
 
 impl Fleet {
     /// What a key is. It asks no HSM.
-    pub fn describe(&self, key_id: &str) -> Result<KeyDescription, Error> {
+    pub fn describe(&self, key_id: &str) -> Result<KeyDescription, BackendError> {
         let catalog = self.inner.catalog();
         let key = self.inner.key(&catalog, key_id)?;
         Ok(KeyDescription {
@@ -96,12 +96,12 @@ impl Fleet {
         frame: impl FnOnce(&[u8]) -> Vec<u8>,
         verify: bool,
         deadline: Instant,
-    ) -> Result<Encrypted, Error> {
+    ) -> Result<Encrypted, BackendError> {
         let catalog = self.inner.catalog();
         let key = self.inner.key(&catalog, key_id)?;
         let version = key.to_encrypt()?;
         if verify && !key.to_decrypt().is_ok_and(|_| version.decrypt) {
-            return Err(Error::Usage);
+            return Err(BackendError::Usage);
         }
         let metadata = metadata_of(version.number).to_vec();
         let aad = Arc::from(frame(&metadata));
@@ -111,7 +111,7 @@ impl Fleet {
         let mut ciphertext = answer.data.to_vec();
         let tag = ciphertext.split_off(plaintext.len().min(ciphertext.len()));
         if tag.len() != TAG_LEN {
-            return Err(Error::Failed("the HSM made a ciphertext of a wrong length".into()));
+            return Err(BackendError::Failed("the HSM made a ciphertext of a wrong length".into()));
         }
         Ok(Encrypted {
             ciphertext,
@@ -131,31 +131,31 @@ impl Fleet {
         aad: &[u8],
         framed_aad: &[u8],
         deadline: Instant,
-    ) -> Result<Decrypted, Error> {
+    ) -> Result<Decrypted, BackendError> {
         let catalog = self.inner.catalog();
         let key = self.inner.key(&catalog, key_id)?.to_decrypt()?;
         let number = version_in(sealed.metadata);
         let named = number.map(|number| key.version(number));
         let by_hsm = match named {
-            Some(Some(version)) if !version.decrypt => Err(Error::Usage),
+            Some(Some(version)) if !version.decrypt => Err(BackendError::Usage),
             Some(Some(version)) => self.inner.decrypt(version, sealed, Arc::from(framed_aad), deadline).await,
             Some(None) => Err(self.inner.unknown_version()),
-            None => Err(Error::InvalidCiphertext),
+            None => Err(BackendError::InvalidCiphertext),
         };
         match by_hsm {
             // What names a version of ours is of our form: its AAD must not be read as another form's.
-            Err(Error::InvalidCiphertext)
+            Err(BackendError::InvalidCiphertext)
                 if self.inner.settings.accept_aws_sample_proxy && !matches!(named, Some(Some(_))) =>
             {
                 for framed in sample_proxy::frames(aad, sealed.metadata) {
                     for version in key.versions.iter().filter(|version| version.decrypt) {
                         match self.inner.decrypt(version, sealed, Arc::clone(&framed), deadline).await {
-                            Err(Error::InvalidCiphertext) => {}
+                            Err(BackendError::InvalidCiphertext) => {}
                             result => return result,
                         }
                     }
                 }
-                Err(Error::InvalidCiphertext)
+                Err(BackendError::InvalidCiphertext)
             }
             result => result,
         }
@@ -169,9 +169,9 @@ impl Inner {
         sealed: Sealed<'_>,
         aad: Arc<[u8]>,
         deadline: Instant,
-    ) -> Result<Decrypted, Error> {
+    ) -> Result<Decrypted, BackendError> {
         let iv = Iv::from_slice(sealed.iv).filter(|_| sealed.tag.len() == TAG_LEN);
-        let iv = Some(iv.ok_or(Error::InvalidCiphertext)?);
+        let iv = Some(iv.ok_or(BackendError::InvalidCiphertext)?);
         let data = Arc::new(Zeroizing::new([sealed.ciphertext, sealed.tag].concat()));
         let (answer, index) = self.run(Operation::Decrypt, version, iv, aad, data, deadline).await?;
         Ok(Decrypted { plaintext: answer.data, hsm: self.name(index) })
@@ -188,19 +188,19 @@ impl Key {
         !self.disabled && dated.is_none_or(in_its_dates)
     }
 
-    fn to_encrypt(&self) -> Result<&Version, Error> {
+    fn to_encrypt(&self) -> Result<&Version, BackendError> {
         if self.disabled {
-            return Err(Error::Disabled);
+            return Err(BackendError::Disabled);
         }
-        let version = self.encrypting().ok_or(Error::Usage)?;
-        if in_its_dates(version) { Ok(version) } else { Err(Error::Disabled) }
+        let version = self.encrypting().ok_or(BackendError::Usage)?;
+        if in_its_dates(version) { Ok(version) } else { Err(BackendError::Disabled) }
     }
 
-    fn to_decrypt(&self) -> Result<&Key, Error> {
+    fn to_decrypt(&self) -> Result<&Key, BackendError> {
         match (self.disabled, self.decrypts()) {
-            (true, _) => Err(Error::Disabled),
-            (_, false) => Err(Error::Usage),
-            _ if !self.is_enabled() => Err(Error::Disabled),
+            (true, _) => Err(BackendError::Disabled),
+            (_, false) => Err(BackendError::Usage),
+            _ if !self.is_enabled() => Err(BackendError::Disabled),
             _ => Ok(self),
         }
     }

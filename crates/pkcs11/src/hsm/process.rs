@@ -2,7 +2,7 @@
 
 use super::{CONNECT_TIME, Connected, Hsm};
 use crate::fault::Fault;
-use crate::lane::Assigned;
+use crate::lane::inside::Assigned;
 use crate::messages::{Start, decode_end, decode_started, encode_work};
 use crate::packet::{LONGEST, Packets};
 use crate::settings::WorkerCommand;

@@ -3,7 +3,7 @@
 use super::{Connected, Hsm, NO_MORE_REPLACED, Transport};
 use crate::call::{Call, wait};
 use crate::fault::Fault;
-use crate::lane::LIST_TIME;
+use crate::lane::hung::LIST_TIME;
 use crate::request::{Answer, Iv, Operation, Work};
 use crate::wire;
 use std::sync::atomic::Ordering;

@@ -3,7 +3,7 @@
 use super::{CONNECT_TIME, Connected, Hsm};
 use crate::executor::Executor;
 use crate::fault::Fault;
-use crate::lane::Next;
+use crate::lane::inside::Next;
 use crate::module::TokenInfo;
 use crate::token::Token;
 use holdfast_secret::Secret;

@@ -1,5 +1,8 @@
+use super::inside::Next;
+use super::pace::{MOST_MICROS, QUICK_MICROS, STALLED};
 use super::*;
-use crate::request::{Iv, Work};
+use crate::request::{Iv, Operation, Work};
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 const QUICK: usize = 3;

@@ -1,7 +1,7 @@
 //! Several HSMs with the same keys: when one fails, callers don't notice.
 
 use crate::rig::{AAD, BOTH, PATIENCE, Part, Rig, TEXT, eventually, frame, import_key};
-use holdfast_pkcs11::{Error, FleetSettings, Isolation, Status, wait};
+use holdfast_pkcs11::{BackendError, FleetSettings, Isolation, Status, wait};
 use holdfast_test_tokens::{Crash, Rule, Token, When};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -53,7 +53,8 @@ fn what_one_encrypts_the_other_decrypts() {
 /// All requests are answered rightly while one of two HSMs has a fault, which leaves service and comes back.
 fn fails_over(what: &str, isolation: Isolation, begin: fn(&Part) -> Option<Rule>) {
     let Some(rig) = Rig::with(&["good", "bad"], isolation, |_, settings| {
-        settings.attempt_time = Duration::from_millis(60);
+        // More than a hang lasts: what the good one does is never given up because the machine is busy.
+        settings.attempt_time = Duration::from_secs(5);
     }) else {
         return;
     };
@@ -67,9 +68,13 @@ fn fails_over(what: &str, isolation: Isolation, begin: fn(&Part) -> Option<Rule>
                     let mut results = Vec::new();
                     while began.elapsed() < Duration::from_secs(2) {
                         let asked = Instant::now();
-                        results.push((rig.encrypt().map(|_| ()), asked.elapsed()));
+                        let framed = |metadata: &[u8]| frame(AAD, metadata);
+                        let encrypted = rig.fleet.encrypt("demo", TEXT, framed, false, asked + PATIENCE);
+                        results.push((wait(encrypted).map(|_| ()), asked.elapsed()));
                         let asked = Instant::now();
-                        results.push((rig.decrypt(&made).map(|_| ()), asked.elapsed()));
+                        let framed = frame(AAD, &made.metadata);
+                        let opened = rig.fleet.decrypt("demo", made.sealed(), AAD, &framed, asked + PATIENCE);
+                        results.push((wait(opened).map(|_| ()), asked.elapsed()));
                         std::thread::sleep(Duration::from_millis(10));
                     }
                     results
@@ -81,9 +86,9 @@ fn fails_over(what: &str, isolation: Isolation, begin: fn(&Part) -> Option<Rule>
     let failed = results.iter().filter(|(result, _)| result.is_err()).count();
     let slowest = results.iter().map(|(_, time)| *time).max().unwrap();
     println!("{what} {isolation:?}: {failed} of {} failed, the slowest took {slowest:?}", results.len());
-    // A busy machine may miss the budget of 250 ms now and then.
-    assert!(
-        failed * 50 <= results.len(),
+    assert_eq!(
+        failed,
+        0,
         "{what} {isolation:?}: {:?}; {:?}",
         results.iter().find(|(result, _)| result.is_err()),
         rig.status()
@@ -182,7 +187,7 @@ fn a_key_that_only_one_hsm_has_is_served_by_that_and_does_not_encrypt() {
     };
     // SoftHSM2 reads new objects of other processes when it looks for objects.
     assert!(rig.until(listed));
-    assert!(matches!(crate::rig::encrypt(&rig.fleet, "single"), Err(Error::Usage)));
+    assert!(matches!(crate::rig::encrypt(&rig.fleet, "single"), Err(BackendError::Usage)));
 }
 
 #[test]
@@ -196,12 +201,12 @@ fn a_version_that_an_unreached_hsm_may_have_is_not_an_altered_ciphertext() {
     let mut made = eventually(|| rig.encrypt());
     made.metadata[4] = 2;
     let error = rig.decrypt(&made).unwrap_err();
-    assert!(matches!(error, Error::Unavailable(_)), "{error}");
+    assert!(matches!(error, BackendError::Unavailable(_)), "{error}");
     rig.parts[1].faults.insert_token();
     rig.until_active();
-    assert!(rig.until(|rig| matches!(rig.decrypt(&made), Err(Error::InvalidCiphertext))));
+    assert!(rig.until(|rig| matches!(rig.decrypt(&made), Err(BackendError::InvalidCiphertext))));
     made.metadata[4] = 3;
-    assert!(matches!(rig.decrypt(&made), Err(Error::InvalidCiphertext)));
+    assert!(matches!(rig.decrypt(&made), Err(BackendError::InvalidCiphertext)));
 }
 
 #[test]

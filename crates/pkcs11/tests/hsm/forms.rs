@@ -1,7 +1,9 @@
 //! HSMs with ways of their own.
 
 use crate::rig::{BOTH, Part, Rig, TEXT, eventually, start_fleet};
-use holdfast_pkcs11::{Error, FleetSettings, GcmParameters, Isolation, IvSource, Quirks, Status, TagPlace};
+use holdfast_pkcs11::{
+    BackendError, FleetSettings, GcmParameters, Isolation, IvSource, Quirks, Status, TagPlace,
+};
 use holdfast_test_tokens::{Form, GcmParams, IvFault, Token};
 use std::time::Duration;
 
@@ -49,7 +51,7 @@ fn a_zero_or_repeated_iv_fails_the_request_and_takes_the_hsm_out_for_good() {
             // The first one that is repeated isn't yet.
             let error = (0..3).find_map(|_| rig.encrypt().err()).unwrap();
             assert!(
-                matches!(&error, Error::Failed(text) | Error::Unavailable(text) if text.contains(why)),
+                matches!(&error, BackendError::Failed(text) | BackendError::Unavailable(text) if text.contains(why)),
                 "{error}"
             );
             assert!(rig.until(|rig| !rig.fleet.can_serve()));
@@ -59,7 +61,7 @@ fn a_zero_or_repeated_iv_fails_the_request_and_takes_the_hsm_out_for_good() {
             rig.faults().iv(None);
             rig.fleet.check_now();
             assert!(!rig.fleet.wait_until(Duration::from_secs(1), |fleet| fleet.can_serve()));
-            assert!(matches!(rig.decrypt(&made), Err(Error::Unavailable(text)) if text.contains(why)));
+            assert!(matches!(rig.decrypt(&made), Err(BackendError::Unavailable(text)) if text.contains(why)));
             assert!(rig.fleet.health()[0].bad_ivs > 0);
             let another = start_fleet(&rig.parts, Isolation::Process, rig.state.path(), |_, settings| {
                 settings.hsms[0].quirks = quirks;
@@ -142,7 +144,7 @@ fn a_tag_apart_goes_by_the_message_functions() {
             assert_eq!(eventually(|| rig.decrypt(&made)), TEXT);
             let mut altered = made.clone();
             altered.tag[0] ^= 1;
-            assert!(matches!(rig.decrypt(&altered), Err(Error::InvalidCiphertext)));
+            assert!(matches!(rig.decrypt(&altered), Err(BackendError::InvalidCiphertext)));
         }
     }
 }

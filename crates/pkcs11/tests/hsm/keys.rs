@@ -5,7 +5,7 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::aead::GcmParams;
 use cryptoki::object::Attribute;
 use holdfast_pkcs11::admin::{AdminError, Console, slots, warnings};
-use holdfast_pkcs11::{Encrypted, Error, Isolation, KeyDescription, KeySettings};
+use holdfast_pkcs11::{BackendError, Encrypted, Isolation, KeyDescription, KeySettings};
 use holdfast_test_tokens::{Token, keys};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -32,14 +32,14 @@ fn a_rotated_key_encrypts_with_its_new_version_and_decrypts_with_all() {
         assert_eq!(eventually(|| rig.decrypt(&new)), TEXT);
         let mut other = new.clone();
         other.metadata = old.metadata.clone();
-        assert!(matches!(eventually_fails(|| rig.decrypt(&other)), Error::InvalidCiphertext));
+        assert!(matches!(eventually_fails(|| rig.decrypt(&other)), BackendError::InvalidCiphertext));
         assert!(matches!(console.rotate("nothing"), Err(AdminError::Missing(_))));
     }
 }
 
-fn eventually_fails<T>(mut act: impl FnMut() -> Result<T, Error>) -> Error {
+fn eventually_fails<T>(mut act: impl FnMut() -> Result<T, BackendError>) -> BackendError {
     eventually(|| match act() {
-        Err(Error::Timeout) => Err(Error::Timeout),
+        Err(BackendError::Timeout) => Err(BackendError::Timeout),
         Err(error) => Ok(error),
         Ok(_) => panic!("it succeeded"),
     })
@@ -102,15 +102,15 @@ fn usage_and_dates_come_from_the_keys_attributes() {
     assert_eq!(describe("now").unwrap(), [true, true, true]);
     assert_eq!(describe("off").unwrap(), [true, true, false]);
     // AES-128 isn't an external key.
-    assert!(matches!(describe("short"), Err(Error::KeyNotFound)));
+    assert!(matches!(describe("short"), Err(BackendError::KeyNotFound)));
 
     let made = eventually(|| encrypt(fleet, "now"));
-    assert!(matches!(encrypt(fleet, "decrypts"), Err(Error::Usage)));
+    assert!(matches!(encrypt(fleet, "decrypts"), Err(BackendError::Usage)));
     let of_encrypts = eventually(|| encrypt(fleet, "encrypts"));
-    assert!(matches!(decrypt(fleet, "encrypts", &of_encrypts), Err(Error::Usage)));
+    assert!(matches!(decrypt(fleet, "encrypts", &of_encrypts), Err(BackendError::Usage)));
     for key in ["over", "not-yet", "off", "unreadable"] {
-        assert!(matches!(encrypt(fleet, key), Err(Error::Disabled)), "{key}");
-        assert!(matches!(decrypt(fleet, key, &made), Err(Error::Disabled)), "{key}");
+        assert!(matches!(encrypt(fleet, key), Err(BackendError::Disabled)), "{key}");
+        assert!(matches!(decrypt(fleet, key, &made), Err(BackendError::Disabled)), "{key}");
     }
 }
 
@@ -126,14 +126,14 @@ fn a_version_stops_encrypting_at_its_limit_across_restarts() {
             made = Some(one);
             None
         }
-        Err(Error::Timeout) => None,
+        Err(BackendError::Timeout) => None,
         Err(error) => Some(error),
     });
-    assert!(matches!(ended, Some(Error::Failed(why)) if why.contains("rotate the key")));
+    assert!(matches!(ended, Some(BackendError::Failed(why)) if why.contains("rotate the key")));
     rig.fleet =
         start_fleet(&rig.parts, Isolation::Process, rig.state.path(), |_, settings| limited(settings));
     rig.until_active();
-    assert!(matches!(rig.encrypt(), Err(Error::Failed(_))));
+    assert!(matches!(rig.encrypt(), Err(BackendError::Failed(_))));
     assert_eq!(eventually(|| rig.decrypt(made.as_ref().unwrap())), TEXT);
 }
 
@@ -143,7 +143,11 @@ fn a_key_that_is_destroyed_becomes_unknown_and_is_no_fault_of_the_hsm() {
         let Some(rig) = Rig::new(&["destroyed"], isolation) else { return };
         eventually(|| rig.encrypt());
         rig.parts[0].token.destroy_key("demo");
-        assert!(rig.until(|rig| matches!(rig.encrypt(), Err(Error::KeyNotFound))), "{:?}", rig.encrypt());
+        assert!(
+            rig.until(|rig| matches!(rig.encrypt(), Err(BackendError::KeyNotFound))),
+            "{:?}",
+            rig.encrypt()
+        );
         assert!(rig.fleet.can_serve());
         import_key(&rig.parts[0].token, "demo");
         assert!(rig.until(|rig| rig.encrypt().is_ok()));
@@ -184,7 +188,7 @@ fn ciphertexts_of_awss_sample_proxy_decrypt_where_that_is_allowed() {
         assert_eq!(eventually(|| rig.decrypt(&made)), TEXT);
         let mut altered = made.clone();
         altered.tag[3] ^= 1;
-        assert!(matches!(eventually_fails(|| rig.decrypt(&altered)), Error::InvalidCiphertext));
+        assert!(matches!(eventually_fails(|| rig.decrypt(&altered)), BackendError::InvalidCiphertext));
         for aad in [None, Some(b"".as_slice())] {
             let made = of_the_sample_proxy(token, aad, metadata);
             let sealed = made.sealed();
@@ -202,7 +206,7 @@ fn ciphertexts_of_awss_sample_proxy_decrypt_where_that_is_allowed() {
 
     let Some(strict) = Rig::new(&["strict"], Isolation::Process) else { return };
     let made = of_the_sample_proxy(&strict.parts[0].token, Some(AAD), b"v0.0.1");
-    assert!(matches!(eventually_fails(|| strict.decrypt(&made)), Error::InvalidCiphertext));
+    assert!(matches!(eventually_fails(|| strict.decrypt(&made)), BackendError::InvalidCiphertext));
 }
 
 #[test]

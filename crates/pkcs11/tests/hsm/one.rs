@@ -1,7 +1,7 @@
 //! One HSM without faults.
 
 use crate::rig::{AAD, BOTH, Part, Rig, TEXT, eventually, frame};
-use holdfast_pkcs11::{Encrypted, Error, KeyDescription, Status, wait};
+use holdfast_pkcs11::{BackendError, Encrypted, KeyDescription, Status, wait};
 use holdfast_test_tokens::{Function, Token};
 use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ fn what_is_encrypted_decrypts_and_what_is_altered_does_not() {
 
         let refused = |made: &Encrypted, framed: &[u8]| {
             let result = wait(fleet.decrypt("demo", made.sealed(), AAD, framed, soon()));
-            assert!(matches!(result, Err(Error::InvalidCiphertext)), "{:?}", result.err());
+            assert!(matches!(result, Err(BackendError::InvalidCiphertext)), "{:?}", result.err());
         };
         refused(&made, &frame(b"other", &made.metadata));
         for alter in [
@@ -56,9 +56,9 @@ fn what_is_encrypted_decrypts_and_what_is_altered_does_not() {
         // None of that counts against the HSM.
         assert!(fleet.can_serve());
         let unknown = wait(fleet.encrypt("other", b"", |metadata| frame(b"", metadata), false, soon()));
-        assert!(matches!(unknown, Err(Error::KeyNotFound)), "{unknown:?}");
+        assert!(matches!(unknown, Err(BackendError::KeyNotFound)), "{unknown:?}");
         // The test key isn't for requests.
-        assert!(matches!(fleet.describe("holdfast-health"), Err(Error::KeyNotFound)));
+        assert!(matches!(fleet.describe("holdfast-health"), Err(BackendError::KeyNotFound)));
     }
 }
 
@@ -132,7 +132,7 @@ fn altered_ciphertexts_are_told_from_a_failing_hsm_without_a_test_key_too() {
         let made = eventually(|| rig.encrypt());
         let altered = Encrypted { tag: vec![0; 16], ..made.clone() };
         assert!(
-            rig.until(|rig| matches!(rig.decrypt(&altered), Err(Error::InvalidCiphertext))),
+            rig.until(|rig| matches!(rig.decrypt(&altered), Err(BackendError::InvalidCiphertext))),
             "{:?}",
             rig.decrypt(&altered)
         );

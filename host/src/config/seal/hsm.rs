@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use holdfast_keystore::{HsmKey, HsmKeyError};
 use holdfast_pkcs11::{
-    Error, Fleet, FleetSettings, HsmSettings, Isolation, KeySettings, Sealed, Status, wait,
+    BackendError, Fleet, FleetSettings, HsmSettings, Isolation, KeySettings, Sealed, Status, wait,
 };
 use holdfast_secret::Secret;
 
-use crate::config::Hsm;
+use crate::config::hsm::Hsm;
 
 /// The first byte of the seal's parameters.
 const FORM: u8 = 1;
@@ -78,17 +78,17 @@ impl HsmSeal {
         }
     }
 
-    fn failed(&self, error: Error) -> HsmKeyError {
+    fn failed(&self, error: BackendError) -> HsmKeyError {
         let (hsm, key) = (&self.hsm.name, &self.key);
         match error {
-            Error::KeyNotFound => HsmKeyError::OtherKey(format!(
+            BackendError::KeyNotFound => HsmKeyError::OtherKey(format!(
                 "HSM {hsm} has no AES-256 key {key}; is it the right token? \
                  For a new seal, `holdfast hsm create-key {key} --hsm {hsm}` makes it"
             )),
-            Error::InvalidCiphertext => HsmKeyError::OtherKey(format!(
+            BackendError::InvalidCiphertext => HsmKeyError::OtherKey(format!(
                 "HSM {hsm} has another key {key} than the one that sealed; is it the right token?"
             )),
-            Error::Usage => {
+            BackendError::Usage => {
                 self.unavailable(format!("its key {key} must be allowed to encrypt and to decrypt"))
             }
             error => self.unavailable(error),
