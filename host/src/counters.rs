@@ -57,7 +57,7 @@ impl Counters {
 
     /// How many answers took at most so many seconds, and longer than the bound before; infinity is the last bound.
     pub fn times(&self) -> Vec<(f64, u64)> {
-        let bounds = BOUNDS.iter().map(|micros| *micros as f64 / 1e6).chain([f64::MAX]);
+        let bounds = BOUNDS.iter().map(|micros| *micros as f64 / 1e6).chain([f64::INFINITY]);
         bounds.zip(self.times.iter().map(|count| count.load(Ordering::Relaxed))).collect()
     }
 

@@ -13,7 +13,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use crate::watched::Watched;
 
 const CASES: u32 = 300;
-const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// One change of a request; positions are per mille of its length.
 #[derive(Clone, Debug)]

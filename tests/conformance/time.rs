@@ -15,8 +15,8 @@ fn d1_a_slow_body_is_answered_when_the_budget_is_over() {
         raw.reply().refused(503, "DependencyTimeoutException");
         let waited = start.elapsed();
         assert!(waited >= Duration::from_millis(145), "not before the budget of 150 ms: {waited:?}");
-        // On a machine that does nothing else it is within KMS's 250 ms.
-        assert!(waited < Duration::from_secs(2), "{waited:?}");
+        // By the budget's end, and not by a connection's; how soon after it is what the bench tells.
+        assert!(waited < Duration::from_secs(20), "{waited:?}");
     }
 }
 

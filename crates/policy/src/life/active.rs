@@ -56,7 +56,7 @@ impl Active {
     pub async fn decide(&self, query: Query) -> Result<Arc<Decision>, PolicyFailure> {
         let waiting = Waiting(self.probation.as_deref());
         let decided = self.policy.decide(&query).await;
-        waiting.is_over();
+        waiting.ended();
         if let Some(probation) = &self.probation {
             probation.note(&query, &decided);
         }
@@ -87,7 +87,7 @@ impl Active {
 struct Waiting<'a>(Option<&'a Probation>);
 
 impl Waiting<'_> {
-    fn is_over(mut self) {
+    fn ended(mut self) {
         self.0 = None;
     }
 }

@@ -98,7 +98,10 @@ pub fn sign(arguments: &SignArguments, output: &mut Output) -> Result<(), Comman
     let text = with_checksum(&text).unwrap_or(text);
     // The key keeps its own copy of the password only while it is unlocked.
     let key = SecretKeyBox::from_string(&text)
-        .and_then(|key| key.into_secret_key(Some(password.to_string())))
+        .and_then(|key| match has_no_password(&text) {
+            true => key.into_unencrypted_secret_key(),
+            false => key.into_secret_key(Some(password.to_string())),
+        })
         .map_err(wrong)?;
     let digest = artefact_digest(&bytes);
     let title = artefact.manifest.map_or_else(String::new, |it| format!(" {} {}", it.name, it.version));
@@ -111,6 +114,17 @@ pub fn sign(arguments: &SignArguments, output: &mut Output) -> Result<(), Comman
     Ok(())
 }
 
+/// Whether a key is in its file as it is. Of what is no key, minisign says so.
+fn has_no_password(text: &str) -> bool {
+    key_bytes(text).is_some_and(|(_, bytes)| bytes.get(2..4) == Some(&[0, 0]))
+}
+
+/// A key's file: its comment, and what the line below it holds.
+fn key_bytes(text: &str) -> Option<(&str, Zeroizing<Vec<u8>>)> {
+    let (comment, line) = text.trim_end().split_once('\n')?;
+    Some((comment, Zeroizing::new(STANDARD.decode(line.trim()).ok()?)))
+}
+
 /// A key without password as minisign itself writes it (`minisign -G -W`), with the checksum that it leaves empty and the
 /// library insists on. `None` for any other key.
 fn with_checksum(text: &str) -> Option<Zeroizing<String>> {
@@ -118,8 +132,7 @@ fn with_checksum(text: &str) -> Option<Zeroizing<String>> {
     // number, the key, and the BLAKE2b-256 of algorithm, number and key (minisign's documentation, "Secret key format").
     const KEY: std::ops::Range<usize> = 54..126;
     const CHECKSUM: std::ops::Range<usize> = 126..158;
-    let (comment, line) = text.trim_end().split_once('\n')?;
-    let mut bytes = Zeroizing::new(STANDARD.decode(line.trim()).ok()?);
+    let (comment, mut bytes) = key_bytes(text)?;
     if bytes.len() != CHECKSUM.end
         || bytes.get(2..4)? != [0, 0]
         || bytes.get(CHECKSUM)?.iter().any(|byte| *byte != 0)
