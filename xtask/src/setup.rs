@@ -28,6 +28,8 @@ pub enum Purpose {
 pub struct TestTools {
     /// A Python with the packages `cryptography` and `argon2-cffi`.
     pub python: Option<PathBuf>,
+    /// Prometheus' promtool.
+    pub promtool: Option<PathBuf>,
     /// SoftHSM2's PKCS#11 module.
     pub softhsm2: Option<PathBuf>,
     /// kryoptic's PKCS#11 module.
@@ -67,8 +69,11 @@ pub fn for_test(workspace: &Workspace) -> Result<TestTools> {
         missing.extend(test_tokens::opensc());
         Ok(kept(test_tokens::softhsm2(), "SoftHSM2", &mut missing))
     })?;
+    let promtool = step("set up: promtool", "Prometheus judges what /metrics says", || {
+        Ok(kept(test_tools::promtool(workspace), "promtool", &mut missing))
+    })?;
     step("set up: clippy and rustfmt", "the code is checked by both", test_tools::lints)?;
-    Ok(TestTools { python, softhsm2, kryoptic: None, missing })
+    Ok(TestTools { python, promtool, softhsm2, kryoptic: None, missing })
 }
 
 /// Compiles kryoptic, another token, with PKCS#11 3.0: a minute, in a target folder of its own.

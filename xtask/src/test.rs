@@ -103,6 +103,9 @@ fn tell_where(tools: &setup::TestTools, workspace: &Workspace, cargo: &mut Comma
     if let Some(python) = &tools.python {
         cargo.env("HOLDFAST_TEST_PYTHON", python);
     }
+    if let Some(promtool) = &tools.promtool {
+        cargo.env("HOLDFAST_TEST_PROMTOOL", promtool);
+    }
     cargo.env("HOLDFAST_SOFTHSM2", tools.softhsm2.clone().unwrap_or_default());
     cargo.env("HOLDFAST_KRYOPTIC", tools.kryoptic.clone().unwrap_or_default());
     cargo.env("HOLDFAST_FAULT_MODULE", workspace.fault_module());

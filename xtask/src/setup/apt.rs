@@ -1,9 +1,10 @@
 //! Debian packages.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, file};
 use crate::process;
 use crate::report::{note, seconds};
 
@@ -31,6 +32,30 @@ pub fn install(packages: &[&str]) -> Result<()> {
     note("not with the package lists that are here; apt-get update");
     process::run_within(apt_get(prefix).arg("update"), UPDATE_LIMIT)?;
     install(packages)
+}
+
+/// Unpacks a package into a folder: installed, it would run a server.
+pub fn unpack(package: &str, folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(file("can't create", folder))?;
+    let download = || {
+        let mut command = Command::new("apt-get");
+        command.args(["--quiet", "download", package]).current_dir(folder);
+        process::run_within(&mut command, INSTALL_LIMIT)
+    };
+    note(format!("apt-get download {package} (at most {})", seconds(INSTALL_LIMIT)));
+    if download().is_err() {
+        let prefix = privilege().ok_or_else(|| unable(&[package], "apt-get download didn't succeed"))?;
+        process::run_within(apt_get(prefix).arg("update"), UPDATE_LIMIT)?;
+        download()?;
+    }
+    let entries = std::fs::read_dir(folder).map_err(file("can't read", folder))?;
+    for path in
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension() == Some("deb".as_ref()))
+    {
+        process::run_within(Command::new("dpkg-deb").arg("-x").arg(&path).arg(folder), UPDATE_LIMIT)?;
+        std::fs::remove_file(&path).map_err(file("can't remove", &path))?;
+    }
+    Ok(())
 }
 
 fn apt_get(prefix: &[&str]) -> Command {

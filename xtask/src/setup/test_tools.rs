@@ -78,6 +78,22 @@ fn imports(python: &Path) -> bool {
     process::output(&mut command).is_ok_and(|done| done.status.success())
 }
 
+/// Prometheus' own judge of what `/metrics` says.
+pub fn promtool(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = workspace.target().join("prometheus");
+    let program = folder.join("usr/bin/promtool");
+    let runs = || process::capture(Command::new(&program).arg("--version")).is_ok();
+    if runs() {
+        note(format!("promtool: installed already: {}", program.display()));
+        return Ok(program);
+    }
+    apt::unpack("prometheus", &folder)?;
+    match runs() {
+        true => Ok(program),
+        false => Err(Error::Unexpected(format!("{} doesn't run", program.display()))),
+    }
+}
+
 /// clippy and rustfmt of the toolchain in use.
 pub fn lints() -> Result<()> {
     for (component, subcommand) in [("clippy", "clippy"), ("rustfmt", "fmt")] {
