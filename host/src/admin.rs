@@ -9,4 +9,4 @@ mod listen;
 pub mod protocol;
 
 pub use client::{AdminClient, ClientError};
-pub use listen::{AdminSocket, ListenError};
+pub use listen::AdminSocket;

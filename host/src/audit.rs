@@ -7,6 +7,6 @@ mod tally;
 mod writer;
 
 pub use change::policy_change;
-pub use record::{Finished, SCHEMA, record};
+pub use record::{Finished, record};
 pub use tally::Tally;
 pub use writer::{AuditError, AuditLog};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::commands::{
     bench, call, check_config, component, credential, hsm, init, key, keystore, kms_config, policy, serve,
@@ -69,31 +69,4 @@ pub enum Command {
         /// The folder of compiled code.
         cache: PathBuf,
     },
-}
-
-/// The configuration that a command works on.
-#[derive(Args, Clone, Debug)]
-pub struct ConfigFile {
-    /// The configuration [default: $HOLDFAST_CONFIG, else holdfast.toml]
-    #[arg(long = "config", value_name = "FILE", global = true)]
-    path: Option<PathBuf>,
-}
-
-impl ConfigFile {
-    /// What was given, else `$HOLDFAST_CONFIG`, else `holdfast.toml` in the current folder.
-    pub fn path(&self) -> PathBuf {
-        let from_environment = || std::env::var_os("HOLDFAST_CONFIG").map(PathBuf::from);
-        self.path.clone().or_else(from_environment).unwrap_or_else(|| "holdfast.toml".into())
-    }
-}
-
-/// The key store that a command works on.
-#[derive(Args, Clone, Debug)]
-pub struct KeyStoreChoice {
-    /// Where it stands.
-    #[command(flatten)]
-    pub config: ConfigFile,
-    /// The key store's name in the configuration [default: the only one]
-    #[arg(long = "key-store", value_name = "NAME", global = true)]
-    pub name: Option<String>,
 }

@@ -5,6 +5,7 @@ pub mod call;
 pub mod check_config;
 pub mod component;
 pub mod credential;
+mod error;
 pub mod hsm;
 pub mod init;
 pub mod key;
@@ -13,6 +14,7 @@ pub mod kms_config;
 mod kms_json;
 mod new_file;
 mod opened;
+mod options;
 mod output;
 pub mod policy;
 pub mod serve;
@@ -22,19 +24,13 @@ mod when;
 use std::error::Error;
 use std::process::ExitCode;
 
+pub use error::{Changed, CommandError, Usage};
+pub use options::{ConfigFile, KeyStoreChoice};
 pub use output::{Output, OutputError};
 
 use crate::admin::ClientError;
 use crate::cli::{Cli, Command};
 use holdfast_policy::life::run_checker;
-
-/// Why a command failed; shown with its sources.
-pub type CommandError = Box<dyn Error + Send + Sync>;
-
-/// Arguments that don't go together; the exit code is 2.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Usage(pub String);
 
 /// Runs one command, tells why it failed and gives the exit code.
 pub fn run(cli: Cli) -> ExitCode {
@@ -58,7 +54,7 @@ fn exit_code(error: &(dyn Error + Send + Sync + 'static)) -> ExitCode {
     match error {
         error if error.is::<Usage>() => ExitCode::from(2),
         error if error.is::<call::Unreachable>() => ExitCode::from(3),
-        error if error.is::<policy::Changed>() => ExitCode::from(4),
+        error if error.is::<Changed>() => ExitCode::from(4),
         error if error.downcast_ref::<ClientError>().is_some_and(ClientError::is_unreachable) => {
             ExitCode::from(3)
         }

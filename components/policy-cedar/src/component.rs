@@ -10,7 +10,9 @@ thread_local! {
     static ENGINE: OnceCell<Engine> = const { OnceCell::new() };
 }
 
-pub(crate) struct Component;
+struct Component;
+
+crate::wit::export!(Component with_types_in crate::wit);
 
 impl Guest for Component {
     fn configure(document: Vec<Source>) -> Result<(), Vec<Problem>> {

@@ -4,6 +4,11 @@
 //! against `schema.cedarschema` once and then decides queries; it keeps nothing from one to the next.
 //!
 //! The crate is the component `holdfast:policy/policy` and, linked natively, the same logic for tests and benchmarks.
+//!
+//! What it must never do: allow where Cedar didn't, or where an evaluation failed and a `forbid` might have applied; read a fact that its
+//! description doesn't name; keep anything from one query to the next.
+//!
+//! It exports [`Engine`] and the contract's types.
 
 #[cfg(target_arch = "wasm32")]
 mod component;
@@ -17,24 +22,11 @@ mod reads;
 mod request;
 mod rules;
 mod schema;
+#[allow(missing_docs, reason = "generated; wit/policy/policy.wit has the docs")]
+mod wit;
 
 pub use engine::Engine;
 pub use wit::holdfast::policy::types::{
     Arn, Clock, Decision, DecryptCounts, Description, Effect, Facts, Identity, Operation, Problem, Query,
     Source,
 };
-
-#[allow(missing_docs, reason = "generated; wit/policy/policy.wit has the docs")]
-mod wit {
-    wit_bindgen::generate!({
-        path: "../../wit/policy",
-        world: "policy-engine",
-        additional_derives: [PartialEq, Clone],
-    });
-
-    #[cfg(target_arch = "wasm32")]
-    export!(Component with_types_in self);
-
-    #[cfg(target_arch = "wasm32")]
-    use crate::component::Component;
-}

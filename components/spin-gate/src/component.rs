@@ -1,5 +1,6 @@
 //! The logic as a component: exports of `holdfast:gate` carried out by its neighbours.
 
+mod bindings;
 mod convert;
 
 use std::cell::RefCell;
@@ -13,26 +14,17 @@ use holdfast_gate::sigv4::{AuthenticationFault, Claim};
 use holdfast_keystore::{Random, RandomError};
 use zeroize::Zeroizing;
 
-use crate::home::{self, Head, Home};
+use crate::answers;
+use crate::home::Head;
 use crate::outside::{Clock, Outside, Undecided};
+use crate::store::Home;
 use crate::{BodyFault, Document, Settings};
 
-wit_bindgen::generate!({
-    path: [
-        "../../wit/authn",
-        "../../wit/gate",
-        "../../wit/policy",
-        "wit",
-    ],
-    world: "holdfast:spin/gate",
-    generate_all,
-});
-
-use exports::holdfast::gate::{intake, types};
-use holdfast::authn::sigv4;
-use holdfast::policy::policy;
-use wasi::clocks::system_clock;
-use wasi::random::random;
+use bindings::exports::holdfast::gate::{intake, types};
+use bindings::holdfast::authn::sigv4;
+use bindings::holdfast::policy::policy;
+use bindings::wasi::clocks::system_clock;
+use bindings::wasi::random::random;
 
 struct Component;
 
@@ -143,12 +135,12 @@ impl intake::Guest for Component {
 
     fn open(head: intake::Head) -> Result<intake::Opened, intake::Answer> {
         let Some(home) = HOME.with(|cell| cell.borrow().clone()) else {
-            return Err(convert::answer(home::unconfigured()));
+            return Err(convert::answer(answers::unconfigured()));
         };
         let intake::Head { method, path, authority, headers } = head;
         let head = Head { method, path, authority, headers };
         let expecting = home.open(head, &mut Neighbours).map_err(convert::answer)?;
-        let body_limit = u32::try_from(home::BODY_LIMIT).unwrap_or(u32::MAX);
+        let body_limit = u32::try_from(answers::BODY_LIMIT).unwrap_or(u32::MAX);
         Ok(intake::Opened { expecting: intake::Expecting::new(expecting), body_limit })
     }
 }
@@ -246,4 +238,4 @@ impl types::GuestGrant for crate::Grant {
     }
 }
 
-export!(Component);
+bindings::export!(Component with_types_in bindings);

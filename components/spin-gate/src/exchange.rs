@@ -9,8 +9,8 @@ use holdfast_gate::reply::{self, Reply, Words};
 use holdfast_gate::{ErrorName, Refusal};
 use zeroize::Zeroizing;
 
-use crate::home::Store;
 use crate::outside::{Clock, Outside};
+use crate::store::Store;
 
 /// What is known of a request so far.
 pub struct Trace {

@@ -1,35 +1,18 @@
-//! What an instance holds for all of its requests: the opened keystore and the key stores.
+//! The head of a request, checked before anything else of it is read.
 
 use std::rc::Rc;
 
-use holdfast_gate::reply::Health;
 use holdfast_gate::request;
-use holdfast_gate::sigv4::{AuthenticationFault, Headers, SigningKeys};
+use holdfast_gate::sigv4::{Headers, SigningKeys};
 use holdfast_gate::target::{Target, TargetFault};
-use holdfast_gate::{Counter, ErrorName, Refusal, backend, refusals};
-use holdfast_keystore::{Contents, Credential, Key, operations};
+use holdfast_gate::{ErrorName, Refusal, refusals};
+use holdfast_keystore::operations;
 
+use crate::answers::refused;
 use crate::exchange::Exchange;
 use crate::outside::Outside;
 use crate::steps::Expecting;
-
-/// The longest body that is taken, in bytes; the native host's default.
-pub const BODY_LIMIT: usize = 64 * 1024;
-
-/// One external key store.
-pub(crate) struct KeyStore {
-    pub(crate) name: String,
-    pub(crate) uri_path_prefix: String,
-    pub(crate) regions: Vec<String>,
-    pub(crate) fleet_size: u32,
-    pub(crate) counter: Counter,
-}
-
-/// The opened keystore and the key stores that are served from it.
-pub struct Home {
-    contents: Contents,
-    stores: Vec<KeyStore>,
-}
+use crate::store::{Home, Store};
 
 /// The head of a request.
 pub struct Head {
@@ -47,10 +30,6 @@ pub struct Head {
 pub type Opened = Result<Expecting, (u16, String)>;
 
 impl Home {
-    pub(crate) fn new(contents: Contents, stores: Vec<KeyStore>) -> Home {
-        Home { contents, stores }
-    }
-
     /// Checks a head before its body is read, as the native server and gate do.
     pub fn open(self: &Rc<Home>, mut head: Head, outside: &mut dyn Outside) -> Opened {
         if head.method == "GET" && head.path == "/ping" {
@@ -62,7 +41,7 @@ impl Home {
         let target = Target::parse(&head.path).map_err(|fault| refused(unknown(fault)))?;
         let index = self.stores.iter().position(|store| store.uri_path_prefix == target.prefix);
         let store = match index {
-            Some(index) => Store { home: self.clone(), index },
+            Some(index) => Store::new(self, index),
             None => return Err(refused(refusals::no_such_key_store())),
         };
         let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
@@ -86,68 +65,6 @@ impl Home {
         }
         refused(Refusal::new(ErrorName::DependencyTimeout, "no key store can encrypt and decrypt"))
     }
-}
-
-/// One key store of a home.
-#[derive(Clone)]
-pub(crate) struct Store {
-    home: Rc<Home>,
-    index: usize,
-}
-
-impl Store {
-    fn settings(&self) -> &KeyStore {
-        &self.home.stores[self.index]
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.settings().name
-    }
-
-    pub(crate) fn counter(&self) -> &Counter {
-        &self.settings().counter
-    }
-
-    fn contents(&self) -> Option<&holdfast_keystore::KeyStore> {
-        self.home.contents.key_store(self.name())
-    }
-
-    pub(crate) fn key(&self, key_id: &str) -> Result<&Key, backend::BackendError> {
-        self.contents().and_then(|store| store.key(key_id)).ok_or(backend::BackendError::KeyNotFound)
-    }
-
-    /// The cheap checks.
-    fn check(
-        &self,
-        head: &request::Head<'_>,
-        now: u64,
-        outside: &mut dyn Outside,
-    ) -> Result<(request::Expecting, Credential), AuthenticationFault> {
-        let claim = outside.claim(&head.text()?)?;
-        let credential = |id: &str| self.contents().and_then(|store| store.credential(id)).cloned();
-        head.check(claim, now, &self.settings().regions, credential)
-    }
-
-    /// By an operation with the test key, now: no background check outlives a request here.
-    pub(crate) fn health(&self, outside: &mut dyn Outside) -> Health {
-        let works = self.contents().is_some_and(|store| operations::works(store.test_key(), outside));
-        let fleet = vec![operations::key_manager(works)];
-        backend::health(self.settings().fleet_size, operations::VENDOR.into(), fleet)
-    }
-}
-
-/// An answer without the proxy.
-pub(crate) fn refused(refusal: Refusal) -> (u16, String) {
-    (refusal.name.status(), refusal.to_json())
-}
-
-/// What is answered before there are settings.
-#[cfg_attr(
-    not(target_arch = "wasm32"),
-    expect(dead_code, reason = "only the component can be asked so early")
-)]
-pub(crate) fn unconfigured() -> (u16, String) {
-    refused(Refusal::new(ErrorName::DependencyTimeout, "this proxy has no settings yet"))
 }
 
 /// Leaves exactly one host: what the server understood and what the client sent must be the same.

@@ -8,7 +8,7 @@ use holdfast_gate::target::is_uri_path_prefix;
 use holdfast_keystore::{Contents, OpenError, Seal, SealError};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::home::{Home, KeyStore};
+use crate::store::{Home, KeyStore};
 
 /// As received; `holdfast spin-env` makes them.
 pub struct Settings {

@@ -11,9 +11,10 @@ use holdfast_gate::{Refusal, admission, grant, refusals};
 use holdfast_keystore::operations;
 use zeroize::Zeroizing;
 
+use crate::answers::{BODY_LIMIT, refused};
 use crate::exchange::{Exchange, Shared};
-use crate::home::{BODY_LIMIT, Store, refused};
 use crate::outside::Outside;
+use crate::store::Store;
 
 /// A head that was checked. Made only by [`crate::Home::open`].
 pub struct Expecting {

@@ -4,6 +4,11 @@
 //! calls (10 to 30 us measured with two threads). So allocation goes upwards from the end of the data to the end of
 //! the initial memory, and grows only past that. Freed memory is reused when it was the last allocation, and is
 //! otherwise dropped with the instance.
+//!
+//! What it must never do: give out memory that overlaps other memory in use, or that isn't aligned as asked for. It never gives back memory
+//! to an instance that lives long: it is for those that live for one request.
+//!
+//! It exports the allocator, on wasm32 alone.
 
 #![no_std]
 

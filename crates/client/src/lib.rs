@@ -2,6 +2,11 @@
 //!
 //! [`Client`] signs typed requests and sends them over one [`Connection`]; [`load::run`] drives many connections
 //! and measures. Neither prints a secret.
+//!
+//! What it must never do: send a signed request to another host than was named, take a certificate that its [`Trust`] doesn't vouch for,
+//! put load on a host that isn't this one unless told to, or print a secret.
+//!
+//! It exports the client with its messages and errors, and [`load`].
 
 mod client;
 mod connection;

@@ -3,6 +3,7 @@
 //! It shares the machine with the server that it measures, so it spends little: requests are put together from parts
 //! rendered beforehand, and one thread drives many connections.
 
+mod error;
 mod plan;
 mod process;
 mod random;
@@ -19,6 +20,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+pub use self::error::LoadError;
 pub use self::plan::{Mix, Pace, Plan, PlanError};
 pub use self::process::ProcessError;
 use self::process::Sample;
@@ -27,51 +29,15 @@ use self::tally::{Outcome, Tally};
 use self::template::{Slot, Templates};
 use self::worker::Shared;
 use crate::client::{CallError, Client, new_request_id};
-use crate::connection::{Protocol, TransportError};
+use crate::connection::Protocol;
 use crate::message::{Encrypt, RequestMetadata};
 use crate::sign::Signer;
-use crate::tls::{TlsError, server_name};
+use crate::tls::server_name;
 
 /// Plaintexts that are encrypted beforehand.
 const SLOTS: usize = 64;
 /// Principals that are sent beforehand, at most.
 const WARM_PRINCIPALS: usize = 1_024;
-
-/// Why a run gave no report.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The plan is refused.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// The first requests, sent one by one before the run, failed.
-    #[error("a request before the run failed, so there is no run")]
-    WarmUp(#[source] CallError),
-    /// The connections can't be opened.
-    #[error("not all connections could be opened")]
-    Transport(#[from] TransportError),
-    /// TLS can't be set up.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The server's process can't be read.
-    #[error(transparent)]
-    Process(#[from] ProcessError),
-    /// The system refuses something.
-    #[error("the load generator can't run")]
-    System(#[from] std::io::Error),
-    /// The system has no random bytes.
-    #[error("the system has no random bytes: {0}")]
-    Random(#[from] getrandom::Error),
-    /// A thread of the generator ended early.
-    #[error("a thread of the load generator failed: {0}")]
-    Thread(String),
-}
-
-impl LoadError {
-    /// Whether the server couldn't be reached at all.
-    pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Transport(_) | Self::WarmUp(CallError::Transport(_)))
-    }
-}
 
 /// How far a run is, told once a second.
 #[derive(Debug, Clone, Copy)]

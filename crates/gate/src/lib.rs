@@ -8,6 +8,13 @@
 //! [`admission::Admission`] -> [`admission::Asked`] -> [`grant::Grant`] -> [`reply::check`] (what may leave) ->
 //! [`record`] (what is written of it). Each is made only by consuming the one before, and what is known so far is in the
 //! [`Trace`].
+//!
+//! What it must never do: make a later step's value without the earlier one's, take a component's word for anything that can be
+//! compared with what was received, let text that a component wrote about a body leave, or tell an unknown access key id from a wrong
+//! signature.
+//!
+//! It exports the steps as modules, the interfaces of what is behind them ([`backend`], [`query`]), and the specification's
+//! errors ([`Refusal`], [`ErrorName`]).
 
 pub mod admission;
 pub mod aead;
@@ -15,7 +22,7 @@ pub mod arn;
 pub mod backend;
 pub mod body;
 mod counter;
-pub mod error;
+mod error;
 pub mod facts;
 pub mod grant;
 pub mod query;

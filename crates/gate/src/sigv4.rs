@@ -7,20 +7,15 @@
 mod canonical;
 mod date;
 mod keys;
+mod limits;
 
 pub use canonical::Headers;
 pub use date::{DATE_TIME_LENGTH, format_date_time, parse_date_time};
 pub use keys::{SigningKey, SigningKeys};
+pub use limits::{CLOCK_SKEW_LIMIT, SERVICE};
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-
-/// The service in the credential scope.
-pub const SERVICE: &str = "kms-xks-proxy";
-/// How far the request's time may be from ours, either way, in seconds.
-pub const CLOCK_SKEW_LIMIT: u64 = 300;
-/// The longest `signed-headers` that is looked at, in characters.
-const SIGNED_HEADERS_LIMIT: usize = 2048;
 
 /// What a request says of its own signature: a hint to look things up with, nothing more.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,27 +7,33 @@
 //! - [`KeystoreFile`] keeps the sealed bytes in a file that survives a kill at any instant (not on wasm32).
 //!
 //! docs/keystore-format.md has the format byte by byte.
+//!
+//! What it must never do: overwrite a file that it didn't read, take an older state for the newest, give a caller key material (keys
+//! leave only sealed), use an IV twice, or put a secret into `Debug` or an error.
+//!
+//! It exports those three, [`operations`] with keys for both homes of the gate, and the names' and errors' types.
 
-pub mod crypto;
-pub mod encoding;
-pub mod key;
-pub mod name;
+mod crypto;
+mod encoding;
+mod key;
+mod name;
 pub mod operations;
-pub mod random;
+mod random;
 pub mod seal;
 pub mod sealed;
 
 mod contents;
 #[cfg(test)]
 mod fixtures;
+mod id;
 mod xaes;
 
 #[cfg(not(target_arch = "wasm32"))]
-pub mod file;
+mod file;
 
 pub use contents::{Contents, ContentsError, Credential, KeyStore};
 #[cfg(not(target_arch = "wasm32"))]
-pub use file::{FileError, KeystoreFile};
+pub use file::{FileError, KeystoreFile, Restored};
 pub use key::{Encrypted, Key, KeyError, MaterialKind, Status, Usage, Version};
 pub use name::{AccessKeyId, KeyId, KeyStoreName, NameError, SecretAccessKey};
 #[cfg(not(target_arch = "wasm32"))]

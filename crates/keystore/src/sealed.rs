@@ -1,13 +1,12 @@
 //! Sealed bytes: contents under a seal, and what can be said of them without it.
 
-use std::fmt;
-
 use holdfast_secret::Secret;
 use sha2::{Digest, Sha256};
 
 use crate::contents::Contents;
 use crate::crypto::{Aes256, Cipher, KEY_LEN, NONCE_LEN, TAG_LEN};
 use crate::encoding::{self, EncodingError};
+pub use crate::id::KeystoreId;
 use crate::random::{self, Random, RandomError};
 use crate::seal::{Seal, SealError, SealParams};
 
@@ -21,22 +20,6 @@ pub const MAX_CONTENTS_LEN: usize = 64 << 20;
 
 /// More bytes than any sealed keystore has.
 pub const MAX_SEALED_LEN: usize = MAX_CONTENTS_LEN + 1024;
-
-/// A keystore's random identity. It stays the same for life.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KeystoreId(pub [u8; 16]);
-
-impl fmt::Display for KeystoreId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for KeystoreId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// What a sealed keystore says of itself. Trustworthy only after it was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! Does operations on a session of its own: one C_…Init and one call, repaired and tried once more where that helps.
 
+use crate::descriptions;
 use crate::fault::Fault;
 use crate::module::{GcmKey, SessionHandle};
 use crate::request::{Answer, Iv, Operation, Work};
 use crate::rv::{Meaning, Repair};
 use crate::token::Token;
-use crate::wire;
 use cryptoki_sys::CKR_SESSION_COUNT;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -117,7 +117,7 @@ impl Executor {
         match work.operation {
             Operation::List => {
                 let found = self.token.list_keys(session)?;
-                let data = Zeroizing::new(wire::encode_keys(&found));
+                let data = Zeroizing::new(descriptions::encode_keys(&found));
                 Ok(Answer { iv: work.iv, data, verified: None })
             }
             // Verified by `encrypt_verified`.

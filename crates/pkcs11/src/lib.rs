@@ -28,6 +28,7 @@ pub mod admin;
 mod call;
 mod catalog;
 mod date;
+mod descriptions;
 mod error;
 mod executor;
 mod fault;

@@ -1,5 +1,6 @@
 //! The messages between the host and a worker process.
 
+use crate::descriptions::{read_token_info, write_token_info};
 use crate::fault::Fault;
 use crate::module::TokenInfo;
 use crate::quirks::{GcmParameters, IvSource, Quirks, TagPlace};
@@ -7,7 +8,7 @@ use crate::request::{Answer, Iv, Operation, Work};
 use crate::rv::CallError;
 use crate::settings::TokenSelector;
 use crate::token::TokenSettings;
-use crate::wire::{Malformed, Reader, Writer, read_token_info, write_token_info};
+use crate::wire::{Malformed, Reader, Writer};
 use holdfast_secret::Secret;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

@@ -7,7 +7,7 @@
 //!   [`FilesInUse`] and [`keep_pruning`] remove what nobody used for long.
 //! - [`priority`]: threads that are less urgent than requests.
 //!
-//! What it must never do: load compiled code that another user could have written, let a guest's end reach the process or
+//! These it exports. What it must never do: load compiled code that another user could have written, let a guest's end reach the process or
 //! another guest, or hold a thread that serves for longer than a tick.
 
 mod compiled;

@@ -1,4 +1,11 @@
 //! Byte strings that must not leak: kept out of swap and core dumps, wiped when they go, and never printed.
+//!
+//! What it is for: every key, PIN, passphrase and plaintext that the host holds is a [`Secret`]: in memory that is locked where the
+//! system allows, not in core dumps, wiped when dropped.
+//!
+//! What it must never do: print, compare in variable time, or copy a secret where its owner doesn't see it.
+//!
+//! It exports [`Secret`], how much of the memory is locked ([`locking_status`]), and [`harden_process`] for a process that holds secrets.
 
 use std::fmt;
 

@@ -3,7 +3,6 @@
 use crate::gate::Trace;
 use holdfast_gate::ErrorName;
 pub(super) use holdfast_gate::record::Line;
-pub use holdfast_gate::record::SCHEMA;
 use holdfast_gate::record::{self, Record};
 use holdfast_policy::life::Origin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,5 +1,6 @@
 //! `holdfast check-config`: a configuration and everything that it names, checked as far as possible without serving.
 
+mod checks;
 mod files;
 mod policies;
 mod stored;
@@ -8,11 +9,11 @@ mod tls;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde::Serialize;
 
 use super::{CommandError, Output};
-use crate::cli::ConfigFile;
-use crate::config::{Config, ConfigError, Problem, Transport};
+use crate::commands::ConfigFile;
+use crate::config::{Config, ConfigError, Transport};
+use checks::{Checks, Report};
 
 /// `holdfast check-config`.
 #[derive(Debug, Args)]
@@ -30,18 +31,6 @@ pub struct Arguments {
     /// Answer in JSON
     #[arg(long)]
     json: bool,
-}
-
-/// What was found.
-#[derive(Debug, Default, Serialize)]
-struct Report {
-    file: PathBuf,
-    /// No problems; there may be warnings.
-    usable: bool,
-    problems: Vec<Problem>,
-    warnings: Vec<Problem>,
-    /// What was checked and is right.
-    checked: Vec<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -84,26 +73,6 @@ fn check(file: &Path) -> Result<Report, ConfigError> {
     files::check(&mut checks);
     policies::check(&mut checks);
     Ok(report)
-}
-
-/// A report being written about a configuration.
-struct Checks<'a> {
-    config: &'a Config,
-    report: &'a mut Report,
-}
-
-impl Checks<'_> {
-    fn problem(&mut self, field: &str, message: impl Into<String>) {
-        self.report.problems.push(self.config.problem(field, message));
-    }
-
-    fn warning(&mut self, field: &str, message: impl Into<String>) {
-        self.report.warnings.push(self.config.problem(field, message));
-    }
-
-    fn right(&mut self, what: impl Into<String>) {
-        self.report.checked.push(what.into());
-    }
 }
 
 fn show(report: &Report, output: &mut Output) -> Result<(), CommandError> {

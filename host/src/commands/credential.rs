@@ -10,7 +10,7 @@ use super::kms_json::kms_json;
 use super::new_file::{self, Mode};
 use super::opened::OpenedKeyStore;
 use super::{CommandError, Output, when};
-use crate::cli::KeyStoreChoice;
+use crate::commands::KeyStoreChoice;
 
 /// `holdfast credential`.
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use holdfast_pkcs11::admin::{AdminError, Console};
 
 use super::{CommandError, Output};
-use crate::cli::ConfigFile;
+use crate::commands::ConfigFile;
 use crate::config::{Config, Hsm, KeyStore};
 
 mod chosen;

@@ -1,5 +1,6 @@
 //! `holdfast init`: a folder with everything that a first key store needs.
 
+mod arguments;
 pub(super) mod components;
 mod next_steps;
 mod sealed;
@@ -8,61 +9,18 @@ mod template;
 mod tls;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
-
-use clap::ValueEnum;
 
 use super::new_file::Mode;
 use super::{CommandError, Output, Usage};
-use crate::config::{KeyStoreName, Region, UriPathPrefix};
+pub use arguments::{Arguments, SealKind};
+
+use crate::config::{KeyStoreName, UriPathPrefix};
+use arguments::{CREDENTIAL_FILE, DEMO};
 use staging::Staging;
-
-/// `holdfast init`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Makes the configuration (holdfast.toml), the sealed keystore and its seal, the key store and key \"demo\" with a
-credential (demo-credential.json, what the KMS console takes), a development CA with a server certificate for
-localhost, a starter policy and copies of the components. Nothing is overwritten, and nothing half made is left.
-
-Example:
-  holdfast init demo --region eu-central-1")]
-pub struct Arguments {
-    /// The folder to make
-    #[arg(value_name = "DIR", default_value = "holdfast")]
-    folder: PathBuf,
-    /// The address to listen on [default: 127.0.0.1:8443, with --plain-http 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDR")]
-    listen: Option<SocketAddr>,
-    /// Plain HTTP instead of HTTPS, only on a loopback address
-    #[arg(long)]
-    plain_http: bool,
-    /// What opens the keystore
-    #[arg(long, value_enum, default_value_t = SealKind::KeyFile)]
-    seal: SealKind,
-    /// The AWS region of the key store
-    #[arg(long, default_value = "us-east-1")]
-    region: Region,
-    /// Where sigv4.wasm, proxy.wasm and policy-cedar.wasm are [default: beside the program]
-    #[arg(long, value_name = "DIR")]
-    components: Option<PathBuf>,
-}
-
-/// What opens a new keystore.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum SealKind {
-    /// A file of random bytes beside it, keystore.seal
-    KeyFile,
-    /// The passphrase in $HOLDFAST_PASSPHRASE
-    Passphrase,
-}
 
 /// What a new folder begins with.
 const STARTER_POLICY: &str = include_str!("../../../examples/policies/starter.cedar");
-/// The name of the first key store and its first key.
-const DEMO: &str = "demo";
 const DEMO_PREFIX: &str = "/demo";
-const CREDENTIAL_FILE: &str = "demo-credential.json";
-
 /// Runs the command.
 pub fn run(arguments: Arguments, output: &mut Output) -> Result<(), CommandError> {
     let port = if arguments.plain_http { 8080 } else { 8443 };

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::opened::{self, OpenedKeyStore};
 use super::{CommandError, Output, hsm, when};
-use crate::cli::KeyStoreChoice;
+use crate::commands::KeyStoreChoice;
 use crate::config::{Config, KeyStore};
 
 /// `holdfast key`.

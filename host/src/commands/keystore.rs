@@ -9,7 +9,7 @@ use holdfast_keystore::{KeystoreFile, Seal, SystemRandom};
 
 use super::new_file::{self, Mode};
 use super::{CommandError, Output};
-use crate::cli::ConfigFile;
+use crate::commands::ConfigFile;
 use crate::config::{Config, HsmSeal, SEAL_KEY, SealSource};
 
 /// `holdfast keystore`.

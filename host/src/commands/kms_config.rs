@@ -9,7 +9,7 @@ use super::kms_json::kms_json;
 use super::new_file::{self, Mode};
 use super::opened::OpenedKeyStore;
 use super::{CommandError, Output};
-use crate::cli::KeyStoreChoice;
+use crate::commands::KeyStoreChoice;
 
 /// `holdfast kms-config`.
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use holdfast_keystore::{
 };
 
 use super::{CommandError, when};
-use crate::cli::KeyStoreChoice;
+use crate::commands::KeyStoreChoice;
 use crate::config::{Config, KeyStore};
 
 /// One key store of a configuration, and its keys and credentials as they are now.

@@ -49,11 +49,6 @@ enum Action {
     Live(live::Action),
 }
 
-/// Something would change: for scripts, neither a success nor a failure. The exit code is 4.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Changed(String);
-
 /// Runs the command.
 pub fn run(arguments: Arguments, output: &mut Output) -> Result<(), CommandError> {
     match arguments.action {

@@ -2,7 +2,7 @@
 
 use super::{CommandError, Output};
 use crate::admin::AdminSocket;
-use crate::cli::ConfigFile;
+use crate::commands::ConfigFile;
 use crate::config::{Config, Transport};
 use crate::log::{self, LogFormat, Quota};
 use crate::metrics;

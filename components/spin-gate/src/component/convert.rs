@@ -4,8 +4,8 @@ use holdfast_gate::facts::{Named, View};
 use holdfast_gate::query::{DecryptCounts, Effect, Operation};
 use holdfast_gate::{ErrorName, Refusal, reply};
 
-use super::exports::holdfast::gate::{intake, types};
-use super::holdfast::policy::types as policy;
+use super::bindings::exports::holdfast::gate::{intake, types};
+use super::bindings::holdfast::policy::types as policy;
 
 pub(super) fn answer((status, body): (u16, String)) -> intake::Answer {
     intake::Answer { status, body }

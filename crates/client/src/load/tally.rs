@@ -8,6 +8,8 @@ use hdrhistogram::Histogram;
 
 use super::report::{Kind, Latency};
 
+pub(super) const TIMEOUT: &str = "no answer within 5 s";
+
 /// Nanoseconds: 1 us to 60 s, three digits.
 const LOWEST: u64 = 1_000;
 const HIGHEST: u64 = 60_000_000_000;
@@ -54,7 +56,7 @@ impl Tally {
 
     pub(super) fn record(&mut self, kind: Kind, latency: Duration, outcome: Outcome) {
         // What wasn't answered for another reason than time would make the server look quick.
-        if !matches!(outcome, Outcome::Unanswered(ref why) if why != super::worker::TIMEOUT) {
+        if !matches!(outcome, Outcome::Unanswered(ref why) if why != TIMEOUT) {
             let nanoseconds = u64::try_from(latency.as_nanos()).unwrap_or(HIGHEST);
             if let Some(histogram) = self.histogram(kind) {
                 histogram.saturating_record(nanoseconds);

@@ -16,13 +16,11 @@ use super::process::thread_cpu;
 use super::random::Random;
 use super::report::Kind;
 use super::schedule::Schedule;
-use super::tally::{Outcome, Tally};
+use super::tally::{Outcome, TIMEOUT, Tally};
 use super::template::{Signing, Templates, error_name};
 use super::wire::Wire;
 use crate::connection::REQUEST_TIMEOUT;
 use crate::message::Operation;
-
-pub(super) const TIMEOUT: &str = "no answer within 5 s";
 
 /// After a connection that couldn't be opened, so that a server that is gone isn't hammered.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);

@@ -3,7 +3,7 @@
 //! One request has one successful answer, so an answer tells nothing but the result. The proxy component writes the
 //! same form by the same code, which makes comparing the two cheap; any other proxy need not.
 
-use super::{Encrypted, Health, KeyMetadata, Outcome};
+use super::results::{Encrypted, Health, KeyMetadata, Outcome};
 use crate::strict::write_text;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

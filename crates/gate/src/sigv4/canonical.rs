@@ -1,6 +1,6 @@
 //! The canonical request (AWS "Create a canonical request"), up to the payload hash.
 
-use super::SIGNED_HEADERS_LIMIT;
+use super::limits::SIGNED_HEADERS_LIMIT;
 
 /// The headers of a request as received: lower-case names, raw values. Over HTTP/2 the caller adds `host` from
 /// `:authority`.

@@ -1,6 +1,6 @@
 //! Signing keys, derived from a secret access key for a day and a region (AWS "Calculate the signature"), and cached.
 
-use super::SERVICE;
+use super::limits::SERVICE;
 use hmac::{Hmac, KeyInit, Mac};
 use holdfast_secret::Secret;
 use sha2::{Digest, Sha256};

@@ -2,10 +2,10 @@
 
 use super::{Connected, Hsm, NO_MORE_REPLACED, Transport};
 use crate::call::{Call, wait};
+use crate::descriptions;
 use crate::fault::Fault;
 use crate::lane::hung::LIST_TIME;
 use crate::request::{Answer, Iv, Operation, Work};
-use crate::wire;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread;
@@ -166,7 +166,8 @@ impl Hsm {
     fn check(&self) -> Result<Option<String>, Fault> {
         let iv = Iv::random().map_err(|error| Fault::Token(error.to_string()))?;
         let listed = self.ask(Operation::List, "", iv, Zeroizing::new(Vec::new()))?;
-        let listed = wire::decode_keys(&listed.data).map_err(|error| Fault::Lost(error.to_string()))?;
+        let listed =
+            descriptions::decode_keys(&listed.data).map_err(|error| Fault::Lost(error.to_string()))?;
         let began = Instant::now();
         let has = |label: &String| listed.iter().any(|key| key.label == *label);
         let test_key = self.settings.test_key.clone();

@@ -1,6 +1,6 @@
 //! One row for each code that the calls made here can return. `docs/pkcs11.md` shows the same table; a test compares them.
 
-use super::{Breaker, Meaning, Reaction, Repair};
+use super::reaction::{Breaker, Meaning, Reaction, Repair};
 use cryptoki_sys::*;
 
 const fn row(

@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::artefact::format::{Artefact, ArtefactError, artefact_digest};
+use crate::artefact::format::{Artefact, artefact_digest};
 
 mod disk;
+mod error;
 
 pub use disk::Incoming;
+pub use error::RegistryError;
 
 /// The format of `state.json`.
 const SCHEMA: u32 = 1;
@@ -22,46 +24,6 @@ const HISTORY: usize = 200;
 const STAGED: usize = 32;
 /// The last activations of a key store whose artefacts are kept in any case.
 const KEPT: usize = 5;
-
-/// Why the registry can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
-    /// The operating system refused.
-    #[error("can't {action} {path}: {source}", path = .path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// With which file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-    /// Others could change policies in it.
-    #[error("the folder of policies {} must belong to the user that the host runs as, with mode 0700", .0.display())]
-    NotPrivate(PathBuf),
-    /// The state can't be read.
-    #[error("{path} is damaged: {why}; restore it from a backup, or remove it and activate again", path = .path.display())]
-    Damaged {
-        /// Which.
-        path: PathBuf,
-        /// How.
-        why: String,
-    },
-    /// A staged file isn't what it was.
-    #[error("the staged policy {digest} is damaged or gone; stage it again")]
-    Lost {
-        /// Which.
-        digest: String,
-    },
-    /// A staged file can't be read as an artefact.
-    #[error("the staged policy {digest}: {source}")]
-    Artefact {
-        /// Which.
-        digest: String,
-        /// Why.
-        source: ArtefactError,
-    },
-}
 
 /// Everything that is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

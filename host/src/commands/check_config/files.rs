@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::Checks;
+use super::checks::Checks;
 use crate::commands::component;
 use crate::commands::output::with_sources;
 use crate::config::ComponentFile;

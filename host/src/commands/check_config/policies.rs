@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Checks, files};
+use super::checks::Checks;
+use super::files;
 use crate::commands::output::with_sources;
 use crate::config::Policy;
 use holdfast_policy::artefact::Source;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use holdfast_keystore::{KeystoreFile, Opened};
 
-use super::Checks;
+use super::checks::Checks;
 use crate::commands::output::with_sources;
 use crate::config::SealSource;
 

@@ -1,6 +1,6 @@
 //! The server's certificate and its key.
 
-use super::Checks;
+use super::checks::Checks;
 use crate::config::TlsFiles;
 use crate::server::tls;
 

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use super::arguments::{Arguments, CREDENTIAL_FILE, DEMO, SealKind};
 use super::template::PASSPHRASE_VARIABLE;
-use super::{Arguments, CREDENTIAL_FILE, DEMO, SealKind};
 
 /// What was made, and the commands that come next.
 pub fn text(arguments: &Arguments, listen: SocketAddr) -> String {

@@ -5,9 +5,9 @@ use holdfast_keystore::{
 };
 use holdfast_secret::Secret;
 
+use super::arguments::{DEMO, SealKind};
 use super::staging::Staging;
 use super::template::PASSPHRASE_VARIABLE;
-use super::{DEMO, SealKind};
 use crate::commands::kms_json::kms_json;
 use crate::commands::new_file::Mode;
 use crate::commands::{CommandError, when};

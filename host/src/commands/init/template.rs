@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::SealKind;
+use super::arguments::SealKind;
 use crate::config::Region;
 
 const TEMPLATE: &str = include_str!("holdfast.toml");

@@ -9,15 +9,15 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::Changed;
 use super::opened::{Opened, Place, block_on};
+use crate::commands::Changed;
 use crate::commands::{CommandError, Output, Usage};
 use changes::Group;
 use holdfast_policy::artefact::parse_time;
 use holdfast_policy::decide::ComponentPolicy;
 use log::Log;
 use progress::Progress;
-use replay::Replay;
+use replay::{Choice, Replay};
 
 /// Bytes of cached decisions: every decision of a day on a busy host.
 const CACHE: usize = 256 * 1024 * 1024;
@@ -78,14 +78,6 @@ struct Report<'a> {
     groups: &'a [Group],
     seconds: f64,
     decisions_a_second: f64,
-}
-
-/// Which records count.
-#[derive(Clone, Debug)]
-struct Choice {
-    since: u64,
-    until: u64,
-    key_store: Option<String>,
 }
 
 pub fn run(arguments: &Arguments, output: &mut Output) -> Result<(), CommandError> {

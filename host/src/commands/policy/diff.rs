@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use holdfast_gate::query::Decision;
 use serde::Serialize;
 
-use super::Changed;
 use super::opened::{Opened, block_on};
+use crate::commands::Changed;
 use crate::commands::{CommandError, Output};
 use holdfast_policy::artefact::{Case, Source, read_cases};
 use holdfast_policy::{Policy, PolicyFailure};

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 
 use crate::admin::AdminClient;
 use crate::admin::protocol::{Command, Outcome};
-use crate::cli::ConfigFile;
+use crate::commands::ConfigFile;
 use crate::commands::{CommandError, Output, Usage};
 use crate::config::Config;
 use holdfast_policy::artefact::{ARTEFACT_LIMIT, SIGNATURE_SUFFIX};

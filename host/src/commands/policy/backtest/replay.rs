@@ -5,7 +5,6 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::Choice;
 use super::changes::Changes;
 use super::log::Log;
 use super::progress::Progress;
@@ -13,6 +12,14 @@ use crate::commands::CommandError;
 use holdfast_policy::Policy;
 use holdfast_policy::artefact::Recorded;
 use holdfast_policy::decide::ComponentPolicy;
+
+/// Which records count.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    pub since: u64,
+    pub until: u64,
+    pub key_store: Option<String>,
+}
 
 /// What to replay on.
 pub struct Replay {
