@@ -8,6 +8,7 @@
 mod body;
 mod client;
 mod curl;
+mod folder;
 mod handmade;
 mod host;
 mod places;
@@ -20,6 +21,7 @@ mod wait;
 pub use body::{base64, decrypt_body, encrypt_body, metadata_body, request_id, request_metadata, unbase64};
 pub use client::Client;
 pub use curl::{curl_signs, run_curl};
+pub use folder::{Folder, Ran, policy_examples};
 pub use handmade::{HandMade, amz_date};
 pub use holdfast_client::{Operation, Protocol};
 pub use host::{Credential, Host};

@@ -1,6 +1,6 @@
 //! Recorded requests, decided by another policy.
 
-use crate::program::Folder;
+use holdfast_tests::Folder;
 
 fn record(number: usize, operation: &str, principal: &str, key: &str, effect: &str, rules: &str) -> String {
     format!(
@@ -28,7 +28,7 @@ fn log() -> String {
 
 #[test]
 fn changes_are_counted_and_grouped() {
-    let folder = Folder::with("cedar");
+    let folder = Folder::with_policy("cedar");
     folder.write("audit.jsonl", &log());
     let ran = folder.policy("backtest cedar --audit audit.jsonl --json");
     assert_eq!(ran.code, Some(4));
@@ -59,11 +59,11 @@ fn changes_are_counted_and_grouped() {
 
 #[test]
 fn a_policy_that_changes_nothing_says_so_to_a_script() {
-    let folder = Folder::with("cedar");
+    let folder = Folder::with_policy("cedar");
     folder.write("audit.jsonl", &log());
     let until = "--until 2027-01-15T08:00:03Z";
     folder.policy(&format!("backtest cedar --audit audit.jsonl {until}")).done();
-    folder.policy("backtest cedar --audit audit.jsonl --last 2").fails(4, "1 of 1 decisions would change");
+    folder.policy("backtest cedar --audit audit.jsonl --last 2").refused(4, "1 of 1 decisions would change");
     folder.policy("backtest cedar --audit audit.jsonl --key-store other").done();
-    folder.policy("backtest cedar --audit nowhere").fails(1, "can't read the audit log nowhere");
+    folder.policy("backtest cedar --audit nowhere").refused(1, "can't read the audit log nowhere");
 }

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::program::Folder;
+use holdfast_tests::Folder;
 
 #[test]
 fn a_new_policy_passes_its_tests_and_becomes_one_file_that_says_the_same() {
@@ -29,7 +29,7 @@ fn a_new_policy_passes_its_tests_and_becomes_one_file_that_says_the_same() {
 
 #[test]
 fn run_answers_with_its_reasons() {
-    let folder = Folder::with("cedar");
+    let folder = Folder::with_policy("cedar");
     let asked = "run cedar --operation Decrypt --key demo --via-service ebs --principal";
     let allowed = folder.policy(&format!("{asked} arn:aws:sts::111122223333:assumed-role/App/s --json"));
     assert_eq!(allowed.code, Some(0));
@@ -37,25 +37,25 @@ fn run_answers_with_its_reasons() {
     let denied = folder.policy(&format!("{asked} arn:aws:iam::111122223333:root"));
     assert!(denied.stdout.contains("by rule no-root-users"), "{}", denied.stdout);
     assert!(denied.stdout.contains("message: Root users don't work with data here. Use a role."));
-    denied.fails(1, "denied");
-    folder.policy("run cedar").fails(2, "what is asked?");
+    denied.refused(1, "denied");
+    folder.policy("run cedar").refused(2, "what is asked?");
 }
 
 #[test]
 fn a_case_that_comes_out_otherwise_is_told_and_nothing_is_packed() {
-    let folder = Folder::with("cedar");
+    let folder = Folder::with_policy("cedar");
     folder.replace("cedar/rules.cedar", "\"ebs\"", "\"rds\"");
     let tested = folder.policy("test cedar");
     assert!(tested.stdout.contains("expected allow, got deny (no rule applied)"), "{}", tested.stdout);
-    tested.fails(1, "3 of 8 cases failed");
-    folder.policy("pack cedar").fails(1, "3 of its test cases fail");
+    tested.refused(1, "3 of 8 cases failed");
+    folder.policy("pack cedar").refused(1, "3 of its test cases fail");
     folder.replace("cedar/rules.cedar", "principal is Root", "principal is Robot");
-    folder.policy("test cedar").fails(1, "rules.cedar:");
+    folder.policy("test cedar").refused(1, "rules.cedar:");
 }
 
 #[test]
 fn a_signature_counts_for_its_file_and_its_key_only() {
-    let folder = Folder::with("cedar");
+    let folder = Folder::with_policy("cedar");
     let [one, other] =
         [0, 1].map(|_| minisign::KeyPair::generate_encrypted_keypair(Some("secret".into())).unwrap());
     folder.write("key", &one.sk.to_box(None).unwrap().into_string());
@@ -63,7 +63,7 @@ fn a_signature_counts_for_its_file_and_its_key_only() {
     folder.write("password", "secret\n");
     folder.write("wrong", "other\n");
     folder.policy("pack cedar --to policy.wasm").done();
-    folder.policy("sign policy.wasm --key key --password-file wrong").fails(1, "its password is another");
+    folder.policy("sign policy.wasm --key key --password-file wrong").refused(1, "its password is another");
     folder.policy("sign policy.wasm --key key --password-file password").done();
     // What the usual tool does with the file.
     let signature = std::fs::read_to_string(folder.path("policy.wasm.minisig")).unwrap();
@@ -75,17 +75,17 @@ fn a_signature_counts_for_its_file_and_its_key_only() {
     folder.policy("verify policy.wasm --key key.pub").done();
     folder
         .policy(&format!("verify policy.wasm --key {}", other.pk.to_base64()))
-        .fails(1, "which isn't trusted");
+        .refused(1, "which isn't trusted");
     let mut changed = file;
     *changed.last_mut().unwrap() ^= 1;
     std::fs::write(folder.path("policy.wasm"), changed).unwrap();
-    folder.policy("verify policy.wasm --key key.pub").fails(1, "one of the two was changed");
-    folder.policy("verify policy.wasm").fails(2, "whose signature counts?");
+    folder.policy("verify policy.wasm --key key.pub").refused(1, "one of the two was changed");
+    folder.policy("verify policy.wasm").refused(2, "whose signature counts?");
 }
 
 #[test]
 fn a_key_without_password_signs_as_minisign_itself_writes_it() {
-    let folder = Folder::with("cedar");
+    let folder = Folder::with_policy("cedar");
     let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
     let text = pair.sk.to_box(None).unwrap().into_string();
     let (comment, line) = text.trim_end().split_once('\n').unwrap();
@@ -102,7 +102,7 @@ fn a_key_without_password_signs_as_minisign_itself_writes_it() {
 
 #[test]
 fn diff_shows_rules_and_the_decisions_that_they_change() {
-    let folder = Folder::with("cedar");
+    let folder = Folder::with_policy("cedar");
     folder.policy("pack cedar --to old.wasm").done();
     folder.policy("diff old.wasm cedar").done();
     folder.replace("cedar/rules.cedar", "@id(\"volumes\")", "@id(\"disks\")");
@@ -118,7 +118,7 @@ fn diff_shows_rules_and_the_decisions_that_they_change() {
 
 #[test]
 fn bench_tells_time_instructions_and_memory() {
-    let folder = Folder::with("cedar");
+    let folder = Folder::with_policy("cedar");
     let report = folder.policy("bench cedar --count 50 --json").json();
     assert!(report["instructions_most"].as_u64().unwrap() > 10_000, "{report}");
     assert!(report["memory_bytes"].as_u64().unwrap() > 64 * 1024, "{report}");
@@ -129,7 +129,7 @@ fn bench_tells_time_instructions_and_memory() {
 
 #[test]
 fn the_usual_rules_do_what_their_cases_say_and_each_is_reached() {
-    let folder = Folder::with("usual-rules");
+    let folder = Folder::with_policy("usual-rules");
     println!("{}", folder.policy("test usual-rules --every-rule").done());
 }
 
@@ -137,7 +137,8 @@ fn the_usual_rules_do_what_their_cases_say_and_each_is_reached() {
 fn the_rules_in_the_documentation_are_those_that_are_tested() {
     let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/policies.md");
     let docs = std::fs::read_to_string(docs).unwrap();
-    let rules = std::fs::read_to_string(crate::program::examples().join("usual-rules/rules.cedar")).unwrap();
+    let rules =
+        std::fs::read_to_string(holdfast_tests::policy_examples().join("usual-rules/rules.cedar")).unwrap();
     let (_, section) = docs.split_once("## Templates").unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
     let shown: Vec<&str> =
@@ -160,5 +161,5 @@ fn a_policy_that_loops_ends_a_command_with_an_error() {
     );
     let run = |key: &str| folder.policy(&format!("run loops --operation Encrypt --key {key}"));
     run("honest").done();
-    run("hostile-loop").fails(1, "50 ms");
+    run("hostile-loop").refused(1, "50 ms");
 }

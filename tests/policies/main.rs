@@ -5,4 +5,3 @@
 mod backtest;
 mod files;
 mod languages;
-mod program;

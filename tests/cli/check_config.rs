@@ -1,10 +1,6 @@
 //! `holdfast check-config`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where it fails")]
-
-mod program;
-
-use program::Folder;
+use holdfast_tests::Folder;
 
 fn edit(folder: &Folder, from: &str, to: &str) {
     let toml = folder.read("demo/holdfast.toml");

@@ -1,13 +1,9 @@
 //! `holdfast key`, `credential` and `kms-config`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where it fails")]
-
-mod program;
-
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use program::Folder;
+use holdfast_tests::{Folder, Ran};
 
 #[test]
 fn a_key_lives_from_create_to_destroy() {
@@ -112,7 +108,7 @@ fn a_closed_pipe_is_no_failure() {
     let mut child =
         folder.command().args(["key", "list"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
-    let ended = program::ran(child.wait_with_output().unwrap());
+    let ended = Ran::from(child.wait_with_output().unwrap());
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
 }
 

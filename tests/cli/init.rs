@@ -1,12 +1,8 @@
 //! `holdfast init`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where it fails")]
-
-mod program;
-
 use std::os::unix::fs::PermissionsExt;
 
-use program::{Folder, ran};
+use holdfast_tests::{Folder, Ran};
 
 fn mode(folder: &Folder, name: &str) -> u32 {
     std::fs::metadata(folder.path(name)).unwrap().permissions().mode() & 0o777
@@ -104,7 +100,9 @@ fn plain_http_is_for_loopback_only() {
 fn a_passphrase_opens_the_keystore_and_nothing_else_does() {
     let folder = Folder::new();
     let with = |passphrase: &str, line: &str| {
-        ran(folder.command().args(line.split(' ')).env("HOLDFAST_PASSPHRASE", passphrase).output().unwrap())
+        Ran::from(
+            folder.command().args(line.split(' ')).env("HOLDFAST_PASSPHRASE", passphrase).output().unwrap(),
+        )
     };
     with("correct horse", "init demo --components wasm --seal passphrase").done();
     assert!(!folder.path("demo/keystore.seal").exists());

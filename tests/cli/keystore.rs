@@ -1,10 +1,6 @@
 //! `holdfast keystore`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where it fails")]
-
-mod program;
-
-use program::Folder;
+use holdfast_tests::Folder;
 
 #[test]
 fn a_backup_brings_back_what_was_destroyed() {

@@ -1,10 +1,6 @@
 //! `holdfast component`, and the command line as a whole.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where it fails")]
-
-mod program;
-
-use program::Folder;
+use holdfast_tests::Folder;
 
 /// The smallest component: the magic number, version 13, layer 1. It has no imports and no exports.
 const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
