@@ -6,6 +6,8 @@
 
 mod audit;
 mod components;
+#[cfg(test)]
+mod documented;
 mod fleet;
 mod hsm;
 mod hsm_keys;

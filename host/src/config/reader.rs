@@ -130,6 +130,8 @@ impl<'a> Section<'a> {
     /// The field, if it is there.
     pub fn get(&self, name: &'static str) -> Option<Entry<'a>> {
         self.known.borrow_mut().push(name);
+        #[cfg(test)]
+        super::documented::asked(&self.field(name));
         let (_, value) = self.table.get_key_value(name)?;
         Some(self.reader.entry(self.field(name), value))
     }
