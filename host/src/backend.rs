@@ -34,6 +34,8 @@ pub trait KeyBackend: Send + Sync {
     fn vendor(&self) -> String;
     /// ekmFleetDetails: one to ten, as the background checks saw them last, at most a minute old (checklist O9).
     fn fleet(&self) -> Vec<KeyManager>;
+    /// Why any of them isn't `ACTIVE`, with its name.
+    fn troubles(&self) -> Vec<String>;
     /// GetKeyMetadata.
     fn key_metadata<'a>(&'a self, key_id: &'a str) -> Done<'a, Served<KeyMetadata>>;
     /// Encrypts with the newest version of the key. The AAD is framed here, as it holds the metadata made here. With `verify`

@@ -11,6 +11,7 @@ pub mod imports;
 mod key_store;
 mod received;
 mod request;
+mod standing;
 mod trace;
 
 pub use admission::Admission;
@@ -19,6 +20,7 @@ pub use grant::Grant;
 pub use key_store::{Credentials, KeyStore, KeyStores};
 pub use received::ReceivedBody;
 pub use request::{Expecting, Head, Request};
+pub use standing::Standing;
 pub use trace::Trace;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,6 +1,10 @@
 //! What is logged, on the standard error. Once the host serves, each kind of warning and error has so many lines in a
 //! while: most can be caused by requests, and a disk full of log lines is an outage. Counters stay exact.
 
+mod lines;
+
+pub use lines::Lines;
+
 use std::collections::HashMap;
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +16,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Registry, fmt as lines};
+use tracing_subscriber::{Registry, fmt as form};
 
 /// How long one while is.
 const WHILE: Duration = Duration::from_secs(10);
@@ -29,17 +33,26 @@ pub enum LogFormat {
 }
 
 /// Starts logging. `$RUST_LOG` says what is logged: a level, or levels of modules as in `info,holdfast=debug`.
-pub fn start(format: LogFormat) -> Quota {
+pub fn start(format: LogFormat) -> std::io::Result<(Quota, Lines)> {
     let quota = Quota::default();
     let chosen = std::env::var("RUST_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
     let chosen = chosen.unwrap_or_else(|| Targets::new().with_default(Level::INFO));
-    let layer = lines::layer().with_writer(std::io::stderr);
+    let lost = move |count: u64| match format {
+        LogFormat::Text => {
+            format!("{count} LOG LINES ARE LOST: the standard error didn't take them in time\n")
+        }
+        LogFormat::Json => format!(
+            "{{\"level\":\"WARN\",\"fields\":{{\"message\":\"log lines are lost: the standard error didn't take them in time\",\"lost\":{count}}}}}\n"
+        ),
+    };
+    let lines = Lines::start(std::io::stderr(), lost)?;
+    let layer = form::layer().with_writer(lines.clone());
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match format {
         LogFormat::Text => Box::new(layer.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))),
         LogFormat::Json => Box::new(layer.json()),
     };
     tracing_subscriber::registry().with(layer).with(chosen).with(quota.clone()).init();
-    quota
+    Ok((quota, lines))
 }
 
 /// Counts lines by their kind, which is where in the code they come from.
@@ -140,7 +153,7 @@ mod tests {
     fn each_kind_of_line_is_bounded_and_the_rest_counted() {
         let (written, quota) = (Written::default(), Quota::default());
         let writer = written.clone();
-        let layer = lines::layer().with_ansi(false).with_writer(move || writer.clone());
+        let layer = form::layer().with_ansi(false).with_writer(move || writer.clone());
         let subscriber = tracing_subscriber::registry().with(layer).with(quota.clone());
         let count = |text: &str| {
             let written = written.0.lock().unwrap();

@@ -2,7 +2,7 @@
 
 mod watch;
 
-pub use watch::{finish, keep_checking, keep_reloading, keep_tallying};
+pub use watch::{finish, keep_checking, keep_reloading, keep_tallying, keep_telling};
 
 use crate::audit::{AuditError, AuditLog, Tally, policy_change};
 use crate::backend::{HsmBackend, KeyBackend, KeystoreBackend, Vault, VaultError};
@@ -209,7 +209,7 @@ fn records_of(exchange: &Arc<Exchange>) -> life::Record {
         let exchange = exchange.upgrade();
         Box::pin(async move {
             match exchange {
-                Some(exchange) => exchange.audit.write(&policy_change(&told)).await,
+                Some(exchange) => exchange.audit.write(policy_change(&told)).await,
                 None => Err(AuditError::Closed),
             }
             .map_err(|error| life::RecordError::Refused(error.to_string()))

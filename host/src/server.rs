@@ -6,6 +6,7 @@ mod bare;
 mod connection;
 mod connections;
 mod exchange;
+mod ping;
 mod response;
 pub mod tls;
 mod waiting;

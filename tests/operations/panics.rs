@@ -19,6 +19,10 @@ use zeroize::Zeroizing;
 struct Panics(Arc<dyn KeyBackend>);
 
 impl KeyBackend for Panics {
+    fn troubles(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn vendor(&self) -> String {
         self.0.vendor()
     }

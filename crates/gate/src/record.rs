@@ -5,9 +5,19 @@ use crate::body::RequestMetadata;
 use crate::error::ErrorName;
 use crate::query::{DecryptCounts, Effect};
 use crate::sigv4::format_date_time;
-use crate::strict::write_text;
 use crate::target::{Call, Called};
 use crate::trace::Trace;
+
+mod line;
+
+pub use line::Line;
+
+/// The most bytes that each part of a record takes; together with what is bounded by its form it is under 8 KiB.
+const IDENTITY: usize = 1536;
+const NAME: usize = 256;
+const OTHER: usize = 1536;
+const RULES: usize = 1024;
+const WORDS: usize = 512;
 
 /// The version of the records' schema; docs/operations.md describes it.
 pub const SCHEMA: u32 = 1;
@@ -60,13 +70,13 @@ impl Record<'_> {
             Some(Call::Health) => line.text("operation", "GetHealthStatus"),
             Some(Call::Key { key_id, operation }) => {
                 line.text("operation", operation.name());
-                line.text("keyId", key_id);
+                line.bounded("keyId", key_id, NAME);
             }
             None => {}
         }
         line.raw("policyTime", &trace.time.to_string());
         line.optional("client", self.client);
-        line.optional("tlsPeer", self.tls_peer);
+        line.optional_bounded("tlsPeer", self.tls_peer, WORDS);
         if let Some(metadata) = &trace.metadata {
             request_metadata(&mut line, metadata);
         }
@@ -75,7 +85,11 @@ impl Record<'_> {
         line.raw("status", &self.status.to_string());
         line.optional("errorName", self.error.map(ErrorName::as_str));
         // Only what the gate itself said: a component's message could repeat what it has seen.
-        line.optional("reason", trace.refused.as_ref().map(|refusal| refusal.message.as_ref()));
+        line.optional_bounded(
+            "reason",
+            trace.refused.as_ref().map(|refusal| refusal.message.as_ref()),
+            WORDS,
+        );
         line.raw("microseconds", &self.microseconds.to_string());
         line.optional("proxyComponent", self.components.map(|(proxy, _)| proxy));
         line.optional("sigv4Component", self.components.map(|(_, sigv4)| sigv4));
@@ -93,11 +107,11 @@ impl Record<'_> {
         line.open("policy");
         if let Some(decision) = decision {
             line.text("effect", if decision.effect == Effect::Allow { "allow" } else { "deny" });
-            line.texts("rules", &decision.rules);
+            line.texts("rules", &decision.rules, RULES);
             if !decision.errors.is_empty() {
-                line.texts("errors", &decision.errors);
+                line.texts("errors", &decision.errors, WORDS);
             }
-            line.optional("message", decision.message.as_deref());
+            line.optional_bounded("message", decision.message.as_deref(), WORDS);
         }
         if let Some(policy) = self.policy {
             line.text("component", policy.component);
@@ -113,88 +127,17 @@ impl Record<'_> {
 
 fn request_metadata(line: &mut Line, metadata: &RequestMetadata) {
     line.open("requestMetadata");
-    line.optional("awsPrincipalArn", metadata.principal.as_deref());
-    line.optional("awsSourceVpc", metadata.source_vpc.as_deref());
-    line.optional("awsSourceVpce", metadata.source_vpce.as_deref());
-    line.optional("kmsKeyArn", metadata.kms_key.as_deref());
-    line.text("kmsOperation", &metadata.kms_operation);
-    line.text("kmsRequestId", &metadata.kms_request_id);
-    line.optional("kmsViaService", metadata.via_service.as_deref());
+    line.optional_bounded("awsPrincipalArn", metadata.principal.as_deref(), IDENTITY);
+    line.optional_bounded("awsSourceVpc", metadata.source_vpc.as_deref(), NAME);
+    line.optional_bounded("awsSourceVpce", metadata.source_vpce.as_deref(), NAME);
+    line.optional_bounded("kmsKeyArn", metadata.kms_key.as_deref(), WORDS);
+    line.bounded("kmsOperation", &metadata.kms_operation, NAME);
+    line.bounded("kmsRequestId", &metadata.kms_request_id, NAME);
+    line.optional_bounded("kmsViaService", metadata.via_service.as_deref(), NAME);
     if !metadata.other.is_empty() {
-        line.open("other");
-        for (name, value) in &metadata.other {
-            line.text(name, value);
-        }
-        line.close();
+        line.members("other", &metadata.other, OTHER);
     }
     line.close();
-}
-
-/// A JSON object on one line, written member by member, `schema` first.
-pub struct Line(String);
-
-impl Line {
-    /// With the schema's version.
-    pub fn start() -> Line {
-        let mut line = Line(String::with_capacity(1024));
-        line.0.push_str("{\"schema\":");
-        line.0.push_str(&SCHEMA.to_string());
-        line
-    }
-
-    fn name(&mut self, name: &str) {
-        if !self.0.ends_with('{') {
-            self.0.push(',');
-        }
-        write_text(&mut self.0, name);
-        self.0.push(':');
-    }
-
-    /// A member whose value is JSON already.
-    pub fn raw(&mut self, name: &str, json: &str) {
-        self.name(name);
-        self.0.push_str(json);
-    }
-
-    /// A member that is a string.
-    pub fn text(&mut self, name: &str, text: &str) {
-        self.name(name);
-        write_text(&mut self.0, text);
-    }
-
-    /// A member that is left out where there is none.
-    pub fn optional(&mut self, name: &str, text: Option<&str>) {
-        if let Some(text) = text {
-            self.text(name, text);
-        }
-    }
-
-    fn texts(&mut self, name: &str, texts: &[String]) {
-        self.name(name);
-        self.0.push('[');
-        for (i, text) in texts.iter().enumerate() {
-            if i > 0 {
-                self.0.push(',');
-            }
-            write_text(&mut self.0, text);
-        }
-        self.0.push(']');
-    }
-
-    fn open(&mut self, name: &str) {
-        self.name(name);
-        self.0.push('{');
-    }
-
-    fn close(&mut self) {
-        self.0.push('}');
-    }
-
-    /// The line, with its line feed.
-    pub fn finish(mut self) -> String {
-        self.0.push_str("}\n");
-        self.0
-    }
 }
 
 /// `YYYY-MM-DDTHH:MM:SS.mmmZ` (RFC 3339), of milliseconds since 1970.

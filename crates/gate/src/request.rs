@@ -104,6 +104,7 @@ impl<B: Into<Vec<u8>>> Authentic<B> {
     pub fn admit(self, within_rate: bool, trace: &mut Trace) -> Result<(Admission, String), Refusal> {
         let Authentic { access_key_id, body, inputs } = self;
         if !within_rate {
+            trace.throttled = true;
             return Err(Refusal::new(
                 ErrorName::Throttling,
                 "more requests than this key store's rate_limit; raise it or spread them over time",

@@ -140,6 +140,15 @@ pub fn write_text(out: &mut String, text: &str) {
     out.push('"');
 }
 
+/// How many bytes [`write_text`] writes for a character.
+pub(crate) fn escaped_len(c: char) -> usize {
+    match c {
+        '"' | '\\' | '\n' | '\r' | '\t' => 2,
+        c if misleads(c) => 6,
+        c => c.len_utf8(),
+    }
+}
+
 /// What breaks lines or terminals, turns the direction of writing, or can't be seen. Logs are read by people. None is
 /// above U+FFFF.
 fn misleads(c: char) -> bool {
@@ -154,7 +163,13 @@ fn write_escape(out: &mut String, c: char) {
         '\n' => out.push_str("\\n"),
         '\r' => out.push_str("\\r"),
         '\t' => out.push_str("\\t"),
-        c => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+        c => {
+            const DIGITS: &[u8; 16] = b"0123456789abcdef";
+            out.push_str("\\u");
+            for shift in [12, 8, 4, 0] {
+                out.push(char::from(DIGITS[(u32::from(c) >> shift) as usize & 15]));
+            }
+        }
     }
 }
 

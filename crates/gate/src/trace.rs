@@ -30,6 +30,8 @@ pub struct Trace {
     pub key_manager: Option<Arc<str>>,
     /// Why the gate refused; never secrets or content.
     pub refused: Option<Refusal>,
+    /// Whether it was refused for the key store's rate: such requests are counted, and not recorded one by one.
+    pub throttled: bool,
     /// Whether a component passed other inputs than the signed ones.
     pub inputs_differed: bool,
     /// The request's time by our clock, in seconds since 1970, as the policy saw it.
@@ -51,6 +53,7 @@ impl Trace {
             decision: None,
             key_manager: None,
             refused: None,
+            throttled: false,
             inputs_differed: false,
             time,
             outcome: Outcome::Nothing,

@@ -1,17 +1,28 @@
-//! Failures before authentication, counted and not recorded one by one: anybody can cause them, as many as they like.
+//! What anybody can cause as often as they like, counted and not recorded one by one: failures before authentication, and
+//! requests beyond a key store's rate.
 
 use super::record::{Line, rfc3339};
 use holdfast_gate::sigv4::AuthenticationFault;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
+
+/// The most bytes of a request's id that a summary repeats.
+const ID: usize = 256;
 
 /// Counts since the last summary, and since the start.
 #[derive(Default)]
 pub struct Tally {
-    since: Mutex<BTreeMap<(String, &'static str), Counted>>,
+    since: Mutex<Since>,
     total: AtomicU64,
+    throttled: AtomicU64,
+}
+
+#[derive(Default)]
+struct Since {
+    failures: BTreeMap<(String, &'static str), Counted>,
+    throttled: BTreeMap<(String, String), Throttled>,
 }
 
 struct Counted {
@@ -20,39 +31,88 @@ struct Counted {
     last: SystemTime,
 }
 
+struct Throttled {
+    counted: Counted,
+    first_id: String,
+    last_id: String,
+}
+
+impl Counted {
+    fn one(now: SystemTime) -> Counted {
+        Counted { count: 1, first: now, last: now }
+    }
+
+    fn more(&mut self, now: SystemTime) {
+        self.count += 1;
+        self.last = now;
+    }
+}
+
 impl Tally {
+    fn lock(&self) -> MutexGuard<'_, Since> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Counts one failure.
     pub fn count(&self, key_store: &str, fault: AuthenticationFault, now: SystemTime) {
         self.total.fetch_add(1, Ordering::Relaxed);
-        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = since.entry((key_store.to_owned(), fault.label())).or_insert(Counted {
-            count: 0,
-            first: now,
-            last: now,
-        });
-        entry.count += 1;
-        entry.last = now;
+        let key = (key_store.to_owned(), fault.label());
+        self.lock().failures.entry(key).and_modify(|it| it.more(now)).or_insert_with(|| Counted::one(now));
     }
 
-    /// All of them since the start.
+    /// Counts one request beyond the rate, of this credential and with this `kmsRequestId`.
+    pub fn throttled(&self, key_store: &str, access_key_id: &str, request_id: &str, now: SystemTime) {
+        self.throttled.fetch_add(1, Ordering::Relaxed);
+        let key = (key_store.to_owned(), access_key_id.to_owned());
+        let id = || request_id.chars().take(ID / 4).collect::<String>();
+        let one = || Throttled { counted: Counted::one(now), first_id: id(), last_id: id() };
+        let mut since = self.lock();
+        since
+            .throttled
+            .entry(key)
+            .and_modify(|it| {
+                it.counted.more(now);
+                it.last_id = id();
+            })
+            .or_insert_with(one);
+    }
+
+    /// All failures of authentication since the start.
     pub fn total(&self) -> u64 {
         self.total.load(Ordering::Relaxed)
     }
 
-    /// One record for each key store and fault since the last call; empty when there were none.
+    /// All requests beyond a rate since the start.
+    pub fn total_throttled(&self) -> u64 {
+        self.throttled.load(Ordering::Relaxed)
+    }
+
+    /// One record for each key store and fault, and for each credential beyond its rate, since the last call; empty when there
+    /// were none.
     pub fn summary(&self) -> String {
-        let since = std::mem::take(&mut *self.since.lock().unwrap_or_else(PoisonError::into_inner));
-        let lines = since.into_iter().map(|((key_store, fault), counted)| {
+        let Since { failures, throttled } = std::mem::take(&mut *self.lock());
+        let begin = |kind: &str, key_store: &str, counted: &Counted| {
             let mut line = Line::start();
-            line.text("type", "authentication-failures");
+            line.text("type", kind);
             line.text("time", &rfc3339(counted.last));
             line.text("first", &rfc3339(counted.first));
-            line.text("keyStore", &key_store);
-            line.text("fault", fault);
+            line.text("keyStore", key_store);
             line.raw("count", &counted.count.to_string());
+            line
+        };
+        let failures = failures.into_iter().map(|((key_store, fault), counted)| {
+            let mut line = begin("authentication-failures", &key_store, &counted);
+            line.text("fault", fault);
             line.finish()
         });
-        lines.collect()
+        let throttled = throttled.into_iter().map(|((key_store, access_key_id), it)| {
+            let mut line = begin("throttled-requests", &key_store, &it.counted);
+            line.text("accessKeyId", &access_key_id);
+            line.text("firstRequestId", &it.first_id);
+            line.text("lastRequestId", &it.last_id);
+            line.finish()
+        });
+        failures.chain(throttled).collect()
     }
 }
 

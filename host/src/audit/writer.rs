@@ -1,14 +1,12 @@
-//! Appends records to the log.
+//! Appends records to the log, in a thread of its own: a file system that hangs holds up nothing that serves.
 //!
-//! A request writes its own record where the log is a plain file that nobody else is writing to: handing it to a thread
-//! and waiting for that costs twice the write. Otherwise a thread writes, in groups: whatever waits when its last
-//! write returned goes out in the next one. So a pipe or device that hangs, or an fsync for every group, holds up no
-//! request beyond its budget. A disk that hangs in a write holds up one request, with the thread that runs it, and the
-//! others none: they find the log taken and leave theirs to the thread. A sink that fails, or falls behind by more
-//! than [`QUEUE_LIMIT`], refuses requests.
+//! Whatever waits when the last write returned goes out in the next one. After each, before anybody is told, the thread looks whether
+//! the log's path still leads to what it wrote to, and writes once more where it doesn't: whoever rotates the file in whichever way, an answer
+//! of 200 has its record. A request that gave up waiting meanwhile was refused, so its record isn't written, or the next line says so. A sink
+//! that fails, or falls behind by more than [`QUEUE_LIMIT`], refuses requests.
 
 use super::record::{Line, rfc3339};
-use super::sink::Sink;
+use super::sink::{Appended, Sink};
 use crate::config::Fsync;
 use std::io;
 use std::path::Path;
@@ -20,12 +18,8 @@ use tokio::sync::oneshot;
 
 /// Bytes that may wait for a write.
 const QUEUE_LIMIT: usize = 8 * 1024 * 1024;
-/// Between two fsyncs, and between two looks whether the file was moved away.
+/// Between two fsyncs, and between two looks whether the file was moved away. A write that takes longer hangs.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// A write that takes longer than this shows that the disk is slow, ...
-const SLOW: Duration = Duration::from_millis(25);
-/// ... and leaves the log to the thread for this long.
-const SLOW_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a record isn't written. The request that it is for must be refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,18 +49,24 @@ pub struct AuditLog {
 }
 
 struct Shared {
+    path: String,
     queue: Mutex<Queue>,
     filled: Condvar,
-    writer: Mutex<Writer>,
     state: State,
 }
 
 #[derive(Default)]
 struct Queue {
-    bytes: Vec<u8>,
-    waiting: Vec<oneshot::Sender<Result<(), AuditError>>>,
+    waiting: Vec<Waiting>,
+    bytes: usize,
     idle: bool,
     closed: bool,
+}
+
+/// A record, and who waits for it.
+struct Waiting {
+    record: String,
+    done: oneshot::Sender<Result<(), AuditError>>,
 }
 
 /// What is known of the sink, without waiting for who writes.
@@ -74,10 +74,10 @@ struct State {
     opened: Instant,
     /// The last write failed.
     failing: AtomicBool,
-    /// Since when somebody is in a write, in microseconds after `opened` and at least 1; 0 for nobody.
-    writing: AtomicU64,
-    /// Until when only the thread writes, in microseconds after `opened`.
-    thread_until: AtomicU64,
+    /// Since when the thread is at work on the file, in microseconds after `opened` and at least 1; 0 while it waits.
+    working: AtomicU64,
+    /// How often the file was found shorter than it was left.
+    truncated: AtomicU64,
 }
 
 impl State {
@@ -85,10 +85,11 @@ impl State {
         u64::try_from(self.opened.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
     }
 
-    fn is_writable(&self) -> bool {
-        let since = self.writing.load(Ordering::Relaxed);
-        let hangs = since != 0 && self.now().saturating_sub(since) >= INTERVAL.as_micros() as u64;
-        !hangs && !self.failing.load(Ordering::Relaxed)
+    /// For how long the thread has been at work on the file, if that is longer than any disk takes.
+    fn hangs_for(&self) -> Option<Duration> {
+        let since = self.working.load(Ordering::Relaxed);
+        let time = Duration::from_micros(self.now().saturating_sub(since));
+        (since != 0 && time >= INTERVAL).then_some(time)
     }
 }
 
@@ -96,80 +97,53 @@ impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn writer(&self) -> MutexGuard<'_, Writer> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Writes on the caller's thread, where that ends soon: to a plain file that nobody else is writing to and that
-    /// wasn't slow lately. `None` leaves it to the thread.
-    fn write_here(&self, record: &[u8]) -> Option<Result<(), AuditError>> {
-        if self.state.thread_until.load(Ordering::Relaxed) > self.state.now() {
-            return None;
-        }
-        let mut writer = self.writer.try_lock().ok()?;
-        let here = writer.sink.is_plain && writer.fsync != Fsync::Group && !writer.closed;
-        here.then(|| self.write(&mut writer, record, 1))
-    }
-
-    fn write(&self, writer: &mut Writer, bytes: &[u8], requests: usize) -> Result<(), AuditError> {
-        let state = &self.state;
-        let begun = state.now();
-        state.writing.store(begun, Ordering::Relaxed);
-        let result = writer.write(bytes);
-        state.failing.store(result.is_err(), Ordering::Relaxed);
-        state.writing.store(0, Ordering::Relaxed);
-        let ended = state.now();
-        if Duration::from_micros(ended - begun) > SLOW {
-            state.thread_until.store(ended + SLOW_PAUSE.as_micros() as u64, Ordering::Relaxed);
-        }
-        if let Err(error) = &result {
-            tracing::error!(%error, requests, "requests are refused");
-        }
-        result
-    }
 }
 
 impl AuditLog {
-    /// Opens the file for appending (mode 0600 when it is new) and starts the writing thread.
+    /// Opens the file for appending (mode 0600 when it is new) and starts the writing thread. May wait for the disk.
     pub fn open(path: &Path, fsync: Fsync) -> Result<AuditLog, AuditError> {
         let sink = Sink::open(path).map_err(|error| sink_error(path, &error))?;
         let opened = Instant::now();
-        let writer = Writer { sink, fsync, synced: true, syncing: None, looked: opened, closed: false };
+        let writer = Writer {
+            sink,
+            fsync,
+            synced: true,
+            syncing: None,
+            looked: opened,
+            told: None,
+            told_of_looking: None,
+        };
         let state = State {
             opened,
             failing: AtomicBool::new(false),
-            writing: AtomicU64::new(0),
-            thread_until: AtomicU64::new(0),
+            working: AtomicU64::new(0),
+            truncated: AtomicU64::new(0),
         };
         let shared = Arc::new(Shared {
+            path: path.display().to_string(),
             queue: Mutex::default(),
             filled: Condvar::new(),
-            writer: Mutex::new(writer),
             state,
         });
         let of_thread = shared.clone();
-        let thread = thread::Builder::new().name("audit".into()).spawn(move || of_thread.run());
+        let thread = thread::Builder::new().name("audit".into()).spawn(move || of_thread.run(writer));
         let thread = thread.map_err(|error| sink_error(path, &error))?;
         Ok(AuditLog { shared, thread: Mutex::new(Some(thread)) })
     }
 
     /// Appends `record` (whole lines) and waits until it is written, and synced where that is configured.
-    pub async fn write(&self, record: &str) -> Result<(), AuditError> {
-        if let Some(result) = self.shared.write_here(record.as_bytes()) {
-            return result;
-        }
+    pub async fn write(&self, record: String) -> Result<(), AuditError> {
         let (done, written) = oneshot::channel();
         {
             let mut queue = self.shared.queue();
             if queue.closed {
                 return Err(AuditError::Closed);
             }
-            if queue.bytes.len() + record.len() > QUEUE_LIMIT {
+            if queue.bytes + record.len() > QUEUE_LIMIT {
                 return Err(AuditError::Full);
             }
-            queue.bytes.extend_from_slice(record.as_bytes());
-            queue.waiting.push(done);
+            queue.bytes += record.len();
+            queue.waiting.push(Waiting { record, done });
             if std::mem::take(&mut queue.idle) {
                 self.shared.filled.notify_one();
             }
@@ -179,10 +153,25 @@ impl AuditLog {
 
     /// Whether records can be written, as far as is known: the last write succeeded, and none hangs.
     pub fn is_writable(&self) -> bool {
-        self.shared.state.is_writable()
+        let state = &self.shared.state;
+        state.hangs_for().is_none() && !state.failing.load(Ordering::Relaxed)
     }
 
-    /// Writes and syncs what waits, and ends the thread.
+    /// Why nothing is written or refused, in words for an operator, if the sink hangs.
+    pub fn hangs(&self) -> Option<String> {
+        let seconds = self.shared.state.hangs_for()?.as_secs();
+        Some(format!(
+            "the audit log {} has taken nothing for {seconds} s: its file system hangs, or nobody reads the pipe",
+            self.shared.path
+        ))
+    }
+
+    /// How often the file was found shorter than it was left, since the start.
+    pub fn truncated(&self) -> u64 {
+        self.shared.state.truncated.load(Ordering::Relaxed)
+    }
+
+    /// Writes and syncs what waits, and ends the thread. Waits as long as the disk takes.
     pub fn close(&self) {
         self.shared.queue().closed = true;
         self.shared.filled.notify_one();
@@ -193,41 +182,83 @@ impl AuditLog {
 }
 
 impl Drop for AuditLog {
+    /// Ends the thread, and doesn't wait: it may hang.
     fn drop(&mut self) {
-        self.close();
+        self.shared.queue().closed = true;
+        self.shared.filled.notify_one();
     }
 }
 
 impl Shared {
     /// The thread: writes what waits, and looks after the file once a second.
-    fn run(&self) {
-        let (mut bytes, mut waiting) = (Vec::new(), Vec::new());
+    fn run(&self, mut writer: Writer) {
+        let mut waiting = Vec::new();
         loop {
-            let closed = self.wait(&mut bytes, &mut waiting);
-            let mut writer = self.writer();
-            if !bytes.is_empty() {
-                let result = self.write(&mut writer, &bytes, waiting.len());
-                for done in waiting.drain(..) {
-                    // A request that is gone doesn't wait any more.
-                    let _ = done.send(result.clone());
-                }
-                bytes.clear();
-                bytes.shrink_to(1024 * 1024);
+            let closed = self.wait(&mut waiting);
+            self.state.working.store(self.state.now(), Ordering::Relaxed);
+            // Those that are gone were refused.
+            waiting.retain(|waiting: &Waiting| !waiting.done.is_closed());
+            if !waiting.is_empty() {
+                self.write(&mut writer, &mut waiting);
             }
             if closed || writer.looked.elapsed() >= INTERVAL {
                 writer.look(closed);
-                self.try_again(&mut writer);
+                if self.state.failing.load(Ordering::Relaxed) {
+                    // Nobody may ask, because `/ping` says that records can't be written.
+                    self.write(&mut writer, &mut Vec::new());
+                }
             }
+            self.state.working.store(0, Ordering::Relaxed);
             if closed {
                 return;
             }
         }
     }
 
+    /// Writes these records, and tells who waits for them.
+    fn write(&self, writer: &mut Writer, waiting: &mut Vec<Waiting>) {
+        let state = &self.state;
+        let was_failing = state.failing.load(Ordering::Relaxed);
+        let mended = if was_failing { line_of("audit-log-mended") } else { String::new() };
+        let records: String =
+            std::iter::once(mended.as_str()).chain(waiting.iter().map(|it| it.record.as_str())).collect();
+        let result = writer.write(records.as_bytes());
+        state.failing.store(result.is_err(), Ordering::Relaxed);
+        let result = result.map(|appended| {
+            if was_failing {
+                tracing::info!(path = self.path, "the audit log can be written again");
+            }
+            if appended.was_shortened {
+                self.tell_of_truncation(writer);
+            }
+        });
+        if let Err(error) = &result
+            && writer.told.as_ref() != Some(error)
+        {
+            tracing::error!(%error, "requests are refused, until the audit log can be written again");
+        }
+        writer.told = result.as_ref().err().cloned();
+        for Waiting { record, done } in waiting.drain(..) {
+            if done.send(result.clone()).is_err() && result.is_ok() {
+                // It gave up while its record was being written.
+                let _ = writer.write(withheld(&record).as_bytes());
+            }
+        }
+    }
+
+    fn tell_of_truncation(&self, writer: &mut Writer) {
+        self.state.truncated.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(
+            path = self.path,
+            "the audit log was cut short by somebody (logrotate's copytruncate does that): records may be lost; rename it, and it is made anew"
+        );
+        let _ = writer.write(line_of("audit-log-truncated").as_bytes());
+    }
+
     /// Waits for records, or for a second. Gives whether the log is closed and nothing is left.
-    fn wait(&self, bytes: &mut Vec<u8>, waiting: &mut Vec<oneshot::Sender<Result<(), AuditError>>>) -> bool {
+    fn wait(&self, waiting: &mut Vec<Waiting>) -> bool {
         let mut queue = self.queue();
-        while queue.bytes.is_empty() && !queue.closed {
+        while queue.waiting.is_empty() && !queue.closed {
             queue.idle = true;
             let (next, timeout) =
                 self.filled.wait_timeout(queue, INTERVAL).unwrap_or_else(PoisonError::into_inner);
@@ -237,24 +268,34 @@ impl Shared {
             }
         }
         queue.idle = false;
-        std::mem::swap(&mut queue.bytes, bytes);
+        queue.bytes = 0;
         std::mem::swap(&mut queue.waiting, waiting);
-        queue.closed && bytes.is_empty()
+        queue.closed && waiting.is_empty()
     }
+}
 
-    /// While nobody asks, because `/ping` says that records can't be written, a failed sink is tried again from here.
-    fn try_again(&self, writer: &mut Writer) {
-        if !self.state.failing.load(Ordering::Relaxed) {
-            return;
-        }
-        let mut line = Line::start();
-        line.text("type", "audit-log-mended");
-        line.text("time", &rfc3339(SystemTime::now()));
-        if writer.write(line.finish().as_bytes()).is_ok() {
-            self.state.failing.store(false, Ordering::Relaxed);
-            tracing::info!(path = %writer.sink.path.display(), "the audit log can be written again");
+/// A record of the log itself.
+fn line_of(kind: &str) -> String {
+    let mut line = Line::start();
+    line.text("type", kind);
+    line.text("time", &rfc3339(SystemTime::now()));
+    line.finish()
+}
+
+/// Says that the answer of a record that stands in the log didn't leave: the request was refused, as its record took too long.
+fn withheld(record: &str) -> String {
+    let record: serde_json::Value = serde_json::from_str(record).unwrap_or_default();
+    let mut line = Line::start();
+    line.text("type", "answer-withheld");
+    line.text("time", &rfc3339(SystemTime::now()));
+    for (name, value) in
+        [("keyStore", &record["keyStore"]), ("kmsRequestId", &record["requestMetadata"]["kmsRequestId"])]
+    {
+        if let Some(text) = value.as_str() {
+            line.text(name, text);
         }
     }
+    line.finish()
 }
 
 struct Writer {
@@ -263,20 +304,26 @@ struct Writer {
     synced: bool,
     syncing: Option<JoinHandle<io::Result<()>>>,
     looked: Instant,
-    closed: bool,
+    /// The failure that was told, as long as it lasts.
+    told: Option<AuditError>,
+    /// The same of looking after the file.
+    told_of_looking: Option<String>,
 }
 
 impl Writer {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), AuditError> {
-        let result = self.sink.append(bytes).and_then(|()| {
+    fn write(&mut self, bytes: &[u8]) -> Result<Appended, AuditError> {
+        let result = self.sink.append(bytes).and_then(|appended| {
             self.synced = false;
-            if self.fsync == Fsync::Group { self.sync() } else { Ok(()) }
+            if self.fsync == Fsync::Group {
+                self.sync()?;
+            }
+            Ok(appended)
         });
         result.map_err(|error| sink_error(&self.sink.path, &error))
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.sink.file.sync_data()?;
+        self.sink.sync()?;
         self.synced = true;
         Ok(())
     }
@@ -290,7 +337,7 @@ impl Writer {
             self.synced = false;
             return Err(error);
         }
-        if !self.synced {
+        if !self.synced && self.sink.is_plain {
             let file = self.sink.file.try_clone()?;
             self.syncing =
                 Some(thread::Builder::new().name("audit-sync".into()).spawn(move || file.sync_data())?);
@@ -302,7 +349,6 @@ impl Writer {
     /// Once a second and at the end: syncs where that is configured, and follows a file that was rotated away.
     fn look(&mut self, closed: bool) {
         self.looked = Instant::now();
-        self.closed = closed;
         let synced = match self.fsync {
             Fsync::Never => Ok(()),
             Fsync::Interval if !closed => self.sync_beside(),
@@ -313,12 +359,17 @@ impl Writer {
                 before.and(after)
             }
         };
-        if let Err(error) = synced {
-            tracing::error!(%error, "can't sync the audit log");
+        let failure = match (synced, self.sink.reopen_if_moved()) {
+            (Ok(()), Ok(())) => None,
+            (Err(error), _) => Some(format!("it can't be synced: {error}")),
+            (_, Err(error)) => Some(format!("it can't be opened anew, so the old file is used: {error}")),
+        };
+        if let Some(why) = &failure
+            && failure != self.told_of_looking
+        {
+            tracing::error!(path = %self.sink.path.display(), why, "the audit log");
         }
-        if let Err(error) = self.sink.reopen_if_moved() {
-            tracing::error!(%error, path = %self.sink.path.display(), "can't open the audit log anew; the old file is used");
-        }
+        self.told_of_looking = failure;
     }
 }
 

@@ -49,6 +49,15 @@ impl KeyBackend for HsmBackend {
         self.fleet.health().into_iter().map(manager).collect()
     }
 
+    fn troubles(&self) -> Vec<String> {
+        let trouble = |health: holdfast_pkcs11::Health| match health.status {
+            Status::Active => None,
+            Status::Degraded(why) => Some(format!("HSM {} is DEGRADED: {why}", health.name)),
+            Status::Unavailable(why) => Some(format!("HSM {} is UNAVAILABLE: {why}", health.name)),
+        };
+        self.fleet.health().into_iter().filter_map(trouble).collect()
+    }
+
     fn key_metadata<'a>(&'a self, key_id: &'a str) -> Done<'a, Served<KeyMetadata>> {
         let described = self.fleet.describe(key_id);
         let described = described.map(|key| Served {

@@ -8,9 +8,9 @@ use holdfast_keystore::operations;
 use holdfast_keystore::{
     FileError, Key, KeystoreFile, OpenError, Opened, Seal, SecretAccessKey, SystemRandom,
 };
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// An opened keystore file, shared by the key stores that live in it.
@@ -116,10 +116,14 @@ pub struct KeystoreBackend {
     key_store: String,
     /// As a key manager.
     name: Arc<str>,
-    health: AtomicU8,
+    works: AtomicBool,
+    /// When it was last checked, in milliseconds after `begun`, and 1 more; 0 for never.
+    checked: AtomicU64,
+    begun: Instant,
 }
 
-const ACTIVE: u8 = 1;
+/// A check that is older than two intervals says nothing any more.
+const OLDEST: Duration = Duration::from_secs(30);
 
 impl KeystoreBackend {
     /// The keys of `key_store`. Unavailable until the first check.
@@ -128,7 +132,9 @@ impl KeystoreBackend {
             vault,
             key_store: key_store.to_owned(),
             name: operations::KEY_MANAGER.into(),
-            health: AtomicU8::new(0),
+            works: AtomicBool::new(false),
+            checked: AtomicU64::new(0),
+            begun: Instant::now(),
         }
     }
 
@@ -144,6 +150,26 @@ impl KeystoreBackend {
 }
 
 impl KeystoreBackend {
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Why it isn't `ACTIVE`.
+    fn trouble(&self) -> Option<String> {
+        let Some(checked) = self.checked.load(Ordering::Acquire).checked_sub(1) else {
+            return Some("the keystore hasn't been checked yet".to_owned());
+        };
+        let age = Duration::from_millis(self.now().saturating_sub(checked));
+        if age > OLDEST {
+            return Some(format!(
+                "the keystore was last checked {} s ago: its checks hang, see the host's log",
+                age.as_secs()
+            ));
+        }
+        let works = self.works.load(Ordering::Acquire);
+        (!works).then(|| "the keystore can't encrypt and decrypt with its test key".to_owned())
+    }
+
     fn served<T>(&self, result: Result<T, BackendError>) -> Result<Served<T>, BackendError> {
         result.map(|value| Served { value, by: Some(self.name.clone()) })
     }
@@ -156,7 +182,11 @@ impl KeyBackend for KeystoreBackend {
     }
 
     fn fleet(&self) -> Vec<KeyManager> {
-        vec![operations::key_manager(self.health.load(Ordering::Acquire) == ACTIVE)]
+        vec![operations::key_manager(self.trouble().is_none())]
+    }
+
+    fn troubles(&self) -> Vec<String> {
+        self.trouble().into_iter().collect()
     }
 
     fn key_metadata<'a>(&'a self, key_id: &'a str) -> Done<'a, Served<KeyMetadata>> {
@@ -191,13 +221,14 @@ impl KeyBackend for KeystoreBackend {
         let opened = self.vault.current();
         let store = opened.contents.key_store(&self.key_store);
         let works = store.is_some_and(|store| operations::works(store.test_key(), &mut SystemRandom));
-        let before = self.health.swap(if works { ACTIVE } else { 0 }, Ordering::AcqRel);
+        let before = self.works.swap(works, Ordering::AcqRel);
+        self.checked.store(self.now() + 1, Ordering::Release);
         if !works {
             tracing::error!(
                 key_store = self.key_store,
                 "the keystore can't encrypt and decrypt with its test key"
             );
-        } else if before != ACTIVE {
+        } else if !before {
             tracing::info!(key_store = self.key_store, "the keystore encrypts and decrypts");
         }
     }

@@ -36,9 +36,18 @@ pub struct Arguments {
     threads: Option<usize>,
 }
 
+/// For how long an end waits for log lines to be written.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Runs the command.
 pub fn run(arguments: &Arguments, output: &mut Output) -> Result<(), CommandError> {
-    let quota = log::start(arguments.log);
+    let (quota, lines) = log::start(arguments.log)?;
+    let result = run_logged(arguments, &quota, output);
+    lines.flush(LAST_WORDS);
+    result
+}
+
+fn run_logged(arguments: &Arguments, quota: &Quota, output: &mut Output) -> Result<(), CommandError> {
     let config = Config::load(&arguments.config.path())?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -50,7 +59,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<(), CommandErro
     let threads =
         arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
     let runtime = builder.worker_threads(threads.max(2)).enable_all().build()?;
-    let result = runtime.block_on(serve(&config, &quota, output));
+    let result = runtime.block_on(serve(&config, quota, output));
     // What is still blocked in the system (a sink that hangs) doesn't keep the process.
     runtime.shutdown_background();
     result
@@ -90,6 +99,7 @@ async fn serve(config: &Config, quota: &Quota, output: &mut Output) -> Result<()
     tokio::spawn(holdfast_sandbox::keep_pruning(config.components.cache.clone(), start, loaded));
     tokio::spawn(runtime::keep_checking(exchange.clone()));
     tokio::spawn(runtime::keep_tallying(exchange.clone()));
+    tokio::spawn(runtime::keep_telling(exchange.clone()));
     let Runtime { exchange: _, vault, policies, failing } = assembled;
     tokio::spawn(keep_rolling_back(policies, failing));
     tokio::spawn(runtime::keep_reloading(exchange.clone(), vault));

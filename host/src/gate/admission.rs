@@ -54,7 +54,7 @@ impl Admission {
     /// The health of the key store, as the background checks saw it last. Never subject to policy.
     pub fn health(self, trace: &mut Trace) -> Result<Health, Refusal> {
         let Admission { store, admitted, .. } = self;
-        let health = || backend::health(store.fleet_size, store.backend.vendor(), store.backend.fleet());
+        let health = || backend::health(store.fleet_size, store.backend.vendor(), store.managers());
         admitted.health(health, &mut trace.known)
     }
 }

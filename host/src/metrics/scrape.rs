@@ -77,6 +77,17 @@ fn requests(page: &mut Page<'_>, exchange: &Exchange) -> fmt::Result {
         "Requests refused because the audit log failed.",
         counters.unrecorded_requests(),
     )?;
+    page.gauge(
+        "audit_log_writable",
+        "0 while the audit log can't be written, and requests are refused.",
+        u64::from(exchange.audit.is_writable()),
+    )?;
+    page.counter(
+        "audit_log_truncated",
+        "How often the audit log was found shorter than it was left.",
+        exchange.audit.truncated(),
+    )?;
+    page.counter("throttled", "Requests beyond a key store's rate.", exchange.tally.total_throttled())?;
     page.counter("unauthenticated", "Requests that failed authentication.", exchange.tally.total())
 }
 
@@ -177,12 +188,20 @@ fn shadows(page: &mut Page<'_>, stores: &KeyStores) -> fmt::Result {
 
 fn key_managers(page: &mut Page<'_>, stores: &KeyStores) -> fmt::Result {
     let managers = stores.iter().flat_map(|store| {
-        store.backend.fleet().into_iter().map(move |manager| {
+        store.managers().into_iter().map(move |manager| {
             let serves = manager.status != HealthStatus::Unavailable;
             ([("key_store", store.name.clone()), ("key_manager", manager.id)], u64::from(serves))
         })
     });
     page.gauges("key_manager_serves", "0 where a key manager is UNAVAILABLE.", managers)?;
+    let standings = stores.iter().flat_map(|store| {
+        let standing = store.standing().status;
+        [HealthStatus::Active, HealthStatus::Degraded, HealthStatus::Unavailable].map(|status| {
+            let labels = [("key_store", store.name.clone()), ("status", status.as_str().to_owned())];
+            (labels, u64::from(status == standing))
+        })
+    });
+    page.gauges("key_store_status", "1 for the status that a key store has.", standings)?;
     let bad_ivs = stores.iter().flat_map(|store| {
         let of_store = move |hsm| [("key_store", store.name.clone()), ("hsm", hsm)];
         store.backend.bad_ivs().into_iter().map(move |(hsm, count)| (of_store(hsm), count))

@@ -1,13 +1,18 @@
 //! What goes on in the background: health checks, rereading the keystore, summaries of what was not authenticated.
 
 use crate::backend::Vault;
+use crate::gate::Standing;
 use crate::server::Exchange;
+use holdfast_gate::reply::HealthStatus;
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Between two checks: well under the minute that the specification allows (checklist O9).
 const CHECK_EVERY: Duration = Duration::from_secs(15);
+/// Between two looks at how everything stands.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 /// Between two looks at the keystore's file.
 const RELOAD_EVERY: Duration = Duration::from_millis(250);
 /// Between two tries to read the same state of a keystore that could not be taken up.
@@ -34,6 +39,42 @@ async fn check_all(exchange: Arc<Exchange>) {
     }
 }
 
+/// Tells once of each change: of how a key store stands, and of an audit log that hangs. Never ends.
+pub async fn keep_telling(exchange: Arc<Exchange>) {
+    let mut told: BTreeMap<String, Standing> = BTreeMap::new();
+    let mut hung = false;
+    loop {
+        for store in exchange.stores.iter() {
+            let standing = store.standing();
+            let before = told.get(&store.name).map(|standing| standing.status);
+            if before != Some(standing.status) {
+                let (key_store, why) = (&store.name, standing.why.join("; "));
+                match standing.status {
+                    HealthStatus::Active if before.is_none() => {}
+                    HealthStatus::Active => tracing::info!(key_store, "the key store is ACTIVE again"),
+                    HealthStatus::Degraded => tracing::warn!(key_store, why, "the key store is DEGRADED"),
+                    HealthStatus::Unavailable => {
+                        tracing::error!(
+                            key_store,
+                            why,
+                            "the key store is UNAVAILABLE: its requests are refused"
+                        );
+                    }
+                }
+            }
+            told.insert(store.name.clone(), standing);
+        }
+        let hangs = exchange.audit.hangs();
+        match (hung, &hangs) {
+            (false, Some(why)) => tracing::error!(why, "requests are refused"),
+            (true, None) => tracing::info!("the audit log takes records again"),
+            _ => {}
+        }
+        hung = hangs.is_some();
+        tokio::time::sleep(TELL_EVERY).await;
+    }
+}
+
 /// Takes newer states of the keystore's file, with keys and credentials, while requests go on.
 pub async fn keep_reloading(exchange: Arc<Exchange>, vault: Arc<Vault>) {
     // Nothing seen yet, so looked at once: it may have changed since it was opened, while components were compiled.
@@ -41,7 +82,11 @@ pub async fn keep_reloading(exchange: Arc<Exchange>, vault: Arc<Vault>) {
     let mut refused: Option<(Option<Identity>, Instant)> = None;
     loop {
         tokio::time::sleep(RELOAD_EVERY).await;
-        let now = identity(&vault);
+        let look = tokio::task::spawn_blocking({
+            let vault = vault.clone();
+            move || identity(&vault)
+        });
+        let Ok(now) = look.await else { continue };
         let was_refused =
             refused.is_some_and(|(what, when)| what == now && when.elapsed() < RELOAD_AGAIN_AFTER);
         if now == seen || was_refused {
@@ -101,7 +146,7 @@ async fn write_tally(exchange: &Exchange) {
     if summary.is_empty() {
         return;
     }
-    if let Err(error) = exchange.audit.write(&summary).await {
+    if let Err(error) = exchange.audit.write(summary).await {
         tracing::error!(%error, "a summary of authentication failures is lost");
     }
 }

@@ -2,16 +2,16 @@
 
 use super::answering::Answering;
 use super::connections::{Connections, STREAMS, Slot};
+use super::ping;
 use super::waiting::WaitingRoom;
 use crate::audit::{self, AuditLog, Finished, Tally};
 use crate::counters::Counters;
 use crate::gate::{Authenticator, Head, KeyStore, KeyStores, ReceivedBody, Request, Trace, unix_time};
 use crate::proxy::{Answer, Proxy};
-use holdfast_gate::reply::HealthStatus;
 use holdfast_gate::target::{Target, TargetFault};
 use holdfast_gate::{ErrorName, Refusal, refusals};
+use http::Version;
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
-use http::{Method, Version};
 use hyper::body::Incoming;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -80,8 +80,8 @@ impl Exchange {
     async fn route(&self, request: hyper::Request<Incoming>, peer: &Peer, start: Instant) -> Answer {
         let (mut parts, body) = request.into_parts();
         let body = ReceivedBody::new(body, parts.version, self.body_limit);
-        if parts.method == Method::GET && parts.uri.path() == "/ping" {
-            return self.ping();
+        if let Some(answer) = ping::answer(self, &parts.method, parts.uri.path()) {
+            return answer;
         }
         if let Err(refusal) = well_framed(&mut parts) {
             if parts.version == Version::HTTP_11 {
@@ -153,6 +153,12 @@ impl Exchange {
             return answer;
         }
         peer.slot.activity.is_known_now();
+        if trace.known.throttled {
+            let id = trace.known.metadata.as_ref().map_or("", |metadata| metadata.kms_request_id.as_str());
+            let credential = trace.known.access_key_id.as_deref().unwrap_or_default();
+            self.tally.throttled(&store.name, credential, id, SystemTime::now());
+            return answer;
+        }
         let took = start.elapsed();
         let record = audit::record(
             &trace,
@@ -170,61 +176,24 @@ impl Exchange {
         );
         // An answer that is late already still waits as long again for its record: the operation was done.
         let until = Instant::now().max(start + self.budget) + AUDIT_GRACE;
-        match tokio::time::timeout_at(until, self.audit.write(&record)).await {
+        match tokio::time::timeout_at(until, self.audit.write(record)).await {
             Ok(Ok(())) => answer,
-            Ok(Err(_)) | Err(_) => {
+            Ok(Err(_)) => {
                 self.counters.unrecorded();
                 Answer::refusal(&Refusal::new(
                     ErrorName::Internal,
                     "the audit log can't be written, so requests are refused; see the proxy's log",
                 ))
             }
-        }
-    }
-
-    /// For load balancers (checklist T7): 200 when at least one key store can serve and records can be written. Names the
-    /// key stores whose policy can't be loaded; `holdfast policy status` tells more.
-    fn ping(&self) -> Answer {
-        let is_unusable =
-            |store: &KeyStore| store.policy.get().is_some_and(|active| active.unusable.is_some());
-        let (mut not_loaded, mut without_keys, mut can_serve) = (Vec::new(), Vec::new(), false);
-        for store in self.stores.iter() {
-            let fleet = store.backend.fleet();
-            let serves = fleet.iter().any(|manager| manager.status != HealthStatus::Unavailable);
-            match (is_unusable(store), serves) {
-                (true, _) => not_loaded.push(store.name.as_str()),
-                (false, false) => without_keys.push(store.name.as_str()),
-                (false, true) => can_serve = true,
+            Err(_) => {
+                self.counters.unrecorded();
+                Answer::refusal(&Refusal::new(
+                    ErrorName::DependencyTimeout,
+                    "the audit log didn't take the record in time, so the request is refused; see the proxy's log",
+                ))
             }
         }
-        let is_writable = self.audit.is_writable();
-        if can_serve && is_writable {
-            let body = match not_loaded.is_empty() {
-                true => "{\"status\":\"ok\"}".to_owned(),
-                false => serde_json::json!({"status": "degraded", "policyNotLoaded": not_loaded}).to_string(),
-            };
-            return Answer { status: 200, body: body.into(), error: None };
-        }
-        let message = cannot_serve(is_writable, &not_loaded, &without_keys);
-        Answer::refusal(&Refusal::with(ErrorName::DependencyTimeout, message))
     }
-}
-
-/// Why `/ping` fails. Anybody may ask, so there are no reasons that could have paths in them.
-fn cannot_serve(is_writable: bool, not_loaded: &[&str], without_keys: &[&str]) -> String {
-    let mut reasons = Vec::new();
-    // First, as a long message is cut.
-    if !is_writable {
-        reasons.push("the audit log can't be written, see the proxy's log".to_owned());
-    }
-    if !not_loaded.is_empty() {
-        let names = not_loaded.join(", ");
-        reasons.push(format!("policy not loaded (`holdfast policy status` says why) of key store {names}"));
-    }
-    if !without_keys.is_empty() {
-        reasons.push(format!("no key manager can serve of key store {}", without_keys.join(", ")));
-    }
-    reasons.join("; ")
 }
 
 /// Beyond the budget, for the record of a request that used all of it.
@@ -270,20 +239,4 @@ fn unknown(fault: TargetFault) -> Answer {
 
 fn refusal(fault: TargetFault) -> Refusal {
     Refusal::with(ErrorName::InvalidUriPath, fault.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failing_ping_names_what_fails() {
-        let message = cannot_serve(true, &["demo"], &[]);
-        assert!(message.contains("demo") && message.contains("policy not loaded"), "{message}");
-        assert!(!message.contains("key manager") && !message.contains("audit"), "{message}");
-        let message = cannot_serve(true, &["demo"], &["one", "two"]);
-        assert!(message.ends_with("no key manager can serve of key store one, two"), "{message}");
-        let message = cannot_serve(false, &[], &[]);
-        assert!(message.starts_with("the audit log can't be written"), "{message}");
-    }
 }

@@ -15,6 +15,8 @@ pub struct Recorded {
     pub query: Query,
     /// Whether the record has the counts.
     pub counted: bool,
+    /// Whether the record has all that the policy saw; what is very long is cut.
+    pub whole: bool,
     /// What was decided then.
     pub decided: Option<RecordedDecision>,
 }
@@ -45,6 +47,7 @@ struct Record {
     policy: Option<Decided>,
     error_name: Option<String>,
     decrypts: Option<[u32; 4]>,
+    cut: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -97,7 +100,7 @@ impl Recorded {
     /// What was decided then, if `policy` can be asked the same now: one that reads the counts can't be without them.
     pub fn comparable(&self, policy: &PolicyIdentity) -> Option<&RecordedDecision> {
         let known = self.counted || !policy.reads.contains(&"decrypts");
-        self.decided.as_ref().filter(|_| known)
+        self.decided.as_ref().filter(|_| known && self.whole)
     }
 
     /// Reads one line. `None` for records of what no policy is asked about: health, counts of refusals, requests that
@@ -130,6 +133,7 @@ impl Recorded {
         let [minute, hour, key_minute, key_hour] = record.decrypts.unwrap_or_default();
         Ok(Some(Recorded {
             counted: record.decrypts.is_some(),
+            whole: record.cut.is_none(),
             decided,
             query: Query {
                 key_store: record.key_store,
