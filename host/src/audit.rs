@@ -1,12 +1,15 @@
 //! The audit log: one JSON record a line for every authenticated request, written before its answer leaves.
 
 mod change;
+mod error;
+mod kept;
 mod record;
 mod sink;
 mod tally;
 mod writer;
 
 pub use change::policy_change;
+pub use error::AuditError;
 pub use record::{Finished, record};
 pub use tally::Tally;
-pub use writer::{AuditError, AuditLog};
+pub use writer::AuditLog;

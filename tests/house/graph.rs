@@ -112,6 +112,12 @@ impl<'a> Visit<'a> for Paths {
         syn::visit::visit_macro(self, it);
     }
 
+    fn visit_expr_call(&mut self, it: &'a syn::ExprCall) {
+        if !crate::modules::is_cfg_test(&it.attrs) {
+            syn::visit::visit_expr_call(self, it);
+        }
+    }
+
     fn visit_item_use(&mut self, _: &'a syn::ItemUse) {}
 
     fn visit_visibility(&mut self, _: &'a syn::Visibility) {}

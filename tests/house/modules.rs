@@ -38,7 +38,7 @@ pub struct Import {
 impl Crate {
     pub fn read(root: &Path) -> Crate {
         let mut modules = BTreeMap::new();
-        read(root, &root.parent().unwrap().to_owned(), Vec::new(), &mut modules);
+        read(root, root.parent().unwrap(), Vec::new(), &mut modules);
         Crate { modules }
     }
 
@@ -115,6 +115,11 @@ fn is_test(item: &Item) -> bool {
         Item::Const(it) => &it.attrs,
         _ => return false,
     };
+    is_cfg_test(attributes)
+}
+
+/// Whether an attribute says so.
+pub fn is_cfg_test(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| match &attribute.meta {
         syn::Meta::List(list) if list.path.is_ident("cfg") => list.tokens.to_string() == "test",
         _ => false,

@@ -19,9 +19,6 @@ const OTHER: usize = 1536;
 const RULES: usize = 1024;
 const WORDS: usize = 512;
 
-/// The version of the records' schema; docs/operations.md describes it.
-pub const SCHEMA: u32 = 1;
-
 /// What there is to tell of a request beside its trace. What a home of the gate doesn't know is left out.
 #[derive(Clone, Copy)]
 pub struct Record<'a> {

@@ -148,7 +148,15 @@ impl Console {
 
     /// Its AES-256 keys, by label.
     pub fn keys(&self) -> Result<Vec<KeyAttributes>, AdminError> {
-        let mut keys = self.token.list_keys(self.session)?;
+        let listing = self.token.list_keys(self.session)?;
+        if let Some(why) = listing.unreadable.first() {
+            tracing::warn!(
+                count = listing.unreadable.len(),
+                first = why,
+                "objects on the token can't be read"
+            );
+        }
+        let mut keys = listing.keys;
         keys.sort_by(|one, other| one.label.cmp(&other.label));
         Ok(keys)
     }

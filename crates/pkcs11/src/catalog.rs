@@ -31,6 +31,8 @@ pub(crate) struct Version {
     pub(crate) label: Arc<str>,
     /// A bit for each HSM that has it.
     pub(crate) on: u16,
+    /// Whether the HSMs have different keys under this label, by their check values.
+    pub(crate) differs: bool,
     pub(crate) encrypt: bool,
     pub(crate) decrypt: bool,
     pub(crate) retired: bool,
@@ -40,13 +42,14 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    /// Whether `today`, as `YYYYMMDD`, is within CKA_START_DATE and CKA_END_DATE.
-    pub(crate) fn is_valid(&self, today: u32) -> bool {
-        (self.start_date == 0 || self.start_date <= today) && (self.end_date == 0 || today <= self.end_date)
+    /// Whether CKA_START_DATE has come, and CKA_END_DATE hasn't passed. `today` is as `YYYYMMDD`.
+    pub(crate) fn is_in_force(&self, today: u32) -> bool {
+        (self.start_date == 0 || self.start_date <= today) && !self.has_ended(today)
     }
 
-    pub(crate) fn has_dates(&self) -> bool {
-        self.start_date != 0 || self.end_date != 0
+    /// Whether CKA_END_DATE has passed.
+    pub(crate) fn has_ended(&self, today: u32) -> bool {
+        self.end_date != 0 && self.end_date < today
     }
 }
 
@@ -56,13 +59,20 @@ pub(crate) struct Key {
     /// In ascending order.
     pub(crate) versions: Vec<Version>,
     pub(crate) disabled: bool,
-    encrypting: Option<usize>,
+    /// Those that may encrypt but for their dates, by their place in `versions`.
+    eligible: Vec<usize>,
 }
 
 impl Key {
-    /// The version that encrypts.
-    pub(crate) fn encrypting(&self) -> Option<&Version> {
-        self.encrypting.and_then(|index| self.versions.get(index))
+    /// The version that encrypts: the newest that is in force.
+    pub(crate) fn encrypting(&self, today: u32) -> Option<&Version> {
+        let eligible = self.eligible.iter().rev().filter_map(|index| self.versions.get(*index));
+        eligible.into_iter().find(|version| version.is_in_force(today))
+    }
+
+    /// Whether a version would encrypt, but for its dates.
+    pub(crate) fn is_out_of_dates(&self, today: u32) -> bool {
+        !self.eligible.is_empty() && self.encrypting(today).is_none()
     }
 
     pub(crate) fn version(&self, number: u32) -> Option<&Version> {
@@ -72,6 +82,19 @@ impl Key {
     /// Whether anything decrypts.
     pub(crate) fn decrypts(&self) -> bool {
         self.versions.iter().any(|version| version.decrypt)
+    }
+}
+
+/// What was found under a label.
+struct Found {
+    on: u16,
+    merged: KeyAttributes,
+    differs: bool,
+}
+
+impl Found {
+    fn first(key: &KeyAttributes) -> Found {
+        Found { on: 0, merged: key.clone(), differs: false }
     }
 }
 
@@ -117,15 +140,24 @@ impl Catalog {
         hidden: &[String],
         uses: &Uses,
     ) -> Catalog {
-        let mut by_label: BTreeMap<&str, (u16, KeyAttributes)> = BTreeMap::new();
+        let mut by_label: BTreeMap<&str, Found> = BTreeMap::new();
         let (mut known, mut holding) = (0, 0);
         for (index, listing) in listings.iter().enumerate() {
             let Some(listing) = listing else { continue };
             known |= 1 << index;
             for key in listing.iter().filter(|key| !is_hidden(&key.label, hidden)) {
-                let (on, merged) = by_label.entry(&key.label).or_insert_with(|| (0, key.clone()));
-                *on |= 1 << index;
+                let found = by_label.entry(&key.label).or_insert_with(|| Found::first(key));
+                let Found { on, merged, differs } = found;
                 holding |= 1 << index;
+                if listing.iter().filter(|other| other.label == key.label).count() > 1 {
+                    // Nobody can say which of them is meant: the HSM has none.
+                    continue;
+                }
+                *on |= 1 << index;
+                *differs |= !merged.may_be(key);
+                if merged.check_value.is_empty() {
+                    merged.check_value.clone_from(&key.check_value);
+                }
                 // What one HSM forbids is forbidden: the key is the same.
                 merged.encrypt &= key.encrypt;
                 merged.decrypt &= key.decrypt;
@@ -155,11 +187,12 @@ impl Catalog {
         for (id, name, key) in named {
             let Some(numbers) = versions.get(name) else { continue };
             let version = |(number, label): &(u32, &str)| {
-                let (on, attributes) = by_label.get(label)?;
+                let Found { on, merged: attributes, differs } = by_label.get(label)?;
                 Some(Version {
                     number: *number,
                     label: Arc::from(*label),
                     on: *on,
+                    differs: *differs,
                     encrypt: attributes.encrypt,
                     decrypt: attributes.decrypt,
                     retired: key.retired.contains(number),
@@ -171,10 +204,12 @@ impl Catalog {
             let mut versions: Vec<Version> = numbers.iter().filter_map(version).collect();
             versions.sort_by_key(|version| version.number);
             // A version that some HSM lacks would make ciphertexts that it can't decrypt. One without any key stops nobody.
-            let encrypting = versions
-                .iter()
-                .rposition(|version| version.on == holding && version.encrypt && !version.retired);
-            keys.insert(id.to_owned(), Key { versions, disabled: key.disabled, encrypting });
+            // One that isn't the same key everywhere would make ciphertexts that the others can't decrypt.
+            let may_encrypt = |version: &Version| {
+                version.on == holding && version.encrypt && !version.retired && !version.differs
+            };
+            let eligible = (0..versions.len()).filter(|index| may_encrypt(&versions[*index])).collect();
+            keys.insert(id.to_owned(), Key { versions, disabled: key.disabled, eligible });
         }
         Catalog { keys, is_known: known != 0 }
     }
@@ -183,6 +218,8 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const TODAY: u32 = 20_260_615;
 
     fn key(label: &str) -> KeyAttributes {
         KeyAttributes { label: label.into(), encrypt: true, decrypt: true, ..KeyAttributes::default() }
@@ -193,7 +230,7 @@ mod tests {
         settings: Option<&BTreeMap<String, KeySettings>>,
     ) -> Catalog {
         let folder = tempfile::tempdir().unwrap();
-        let uses = Uses::open(folder.path().join("uses"), 1, 2).unwrap();
+        let uses = Uses::open(folder.path().join("uses"), 1, 2);
         let listings: Vec<_> = listings.iter().map(|listing| listing.clone().map(Arc::new)).collect();
         Catalog::build(&listings, settings, &["health".to_owned()], &uses)
     }
@@ -227,7 +264,7 @@ mod tests {
     fn the_newest_version_that_every_reached_hsm_has_encrypts() {
         let old = vec![key("a")];
         let new = vec![key("a"), key("a#2")];
-        let encrypting = |catalog: &Catalog| catalog.keys["a"].encrypting().unwrap().number;
+        let encrypting = |catalog: &Catalog| catalog.keys["a"].encrypting(TODAY).unwrap().number;
         assert_eq!(encrypting(&build(&[Some(new.clone()), Some(old)], None)), 1);
         assert_eq!(encrypting(&build(&[Some(new.clone()), Some(new.clone())], None)), 2);
         assert_eq!(encrypting(&build(&[Some(new.clone()), None], None)), 2);
@@ -237,10 +274,10 @@ mod tests {
     fn an_hsm_without_any_key_leaves_them_to_the_others() {
         let empty = Some(vec![key("health")]);
         let catalog = build(&[Some(vec![key("a")]), empty, Some(vec![key("a"), key("a#2")])], None);
-        let encrypting = catalog.keys["a"].encrypting().unwrap();
+        let encrypting = catalog.keys["a"].encrypting(TODAY).unwrap();
         assert_eq!((encrypting.number, encrypting.on), (1, 0b101));
         let catalog = build(&[Some(vec![key("a"), key("b")]), Some(vec![key("b")])], None);
-        assert!(catalog.keys["a"].encrypting().is_none());
+        assert!(catalog.keys["a"].encrypting(TODAY).is_none());
     }
 
     #[test]
@@ -248,7 +285,7 @@ mod tests {
         let retired = KeySettings { retired: vec![2], ..KeySettings::default() };
         let settings = BTreeMap::from([("a".to_owned(), retired)]);
         let catalog = build(&[Some(vec![key("a"), key("a#2")])], Some(&settings));
-        assert_eq!(catalog.keys["a"].encrypting().unwrap().number, 1);
+        assert_eq!(catalog.keys["a"].encrypting(TODAY).unwrap().number, 1);
         assert!(catalog.keys["a"].version(2).unwrap().decrypt);
     }
 
@@ -266,11 +303,52 @@ mod tests {
     }
 
     #[test]
+    fn a_label_that_is_there_twice_is_no_key_and_the_others_serve() {
+        let catalog = build(&[Some(vec![key("a"), key("a"), key("b")])], None);
+        assert_eq!(catalog.keys["a"].version(1).unwrap().on, 0);
+        assert!(catalog.keys["a"].encrypting(TODAY).is_none());
+        assert!(catalog.keys["b"].encrypting(TODAY).is_some());
+        // Where another HSM has it once, that one decrypts, and nobody encrypts.
+        let catalog = build(&[Some(vec![key("a"), key("a")]), Some(vec![key("a")])], None);
+        assert_eq!(catalog.keys["a"].version(1).unwrap().on, 0b10);
+        assert!(catalog.keys["a"].encrypting(TODAY).is_none());
+    }
+
+    #[test]
+    fn a_label_is_one_key_on_all_hsms_or_encrypts_nothing() {
+        let of = |label: &str, check: &[u8]| KeyAttributes { check_value: check.to_vec(), ..key(label) };
+        let encrypts = |one: &[u8], other: &[u8]| {
+            let listings =
+                [Some(vec![of("a", b"xyz"), of("a#2", one)]), Some(vec![of("a", b"xyz"), of("a#2", other)])];
+            build(&listings, None).keys["a"].encrypting(TODAY).map(|version| version.number)
+        };
+        assert_eq!(encrypts(b"abc", b"abc"), Some(2));
+        assert_eq!(encrypts(b"abc", b"abd"), Some(1));
+        assert_eq!(encrypts(b"abc", b""), Some(2), "one that doesn't tell is believed");
+        let three = [Some(vec![of("a", b"abc")]), Some(vec![of("a", b"")]), Some(vec![of("a", b"abd")])];
+        assert!(build(&three, None).keys["a"].version(1).unwrap().differs);
+    }
+
+    #[test]
+    fn the_newest_version_that_has_begun_and_not_ended_encrypts() {
+        let dated =
+            |label: &str, start, end| KeyAttributes { start_date: start, end_date: end, ..key(label) };
+        let number = |listing: Vec<KeyAttributes>| {
+            build(&[Some(listing)], None).keys["a"].encrypting(TODAY).map(|version| version.number)
+        };
+        assert_eq!(number(vec![key("a"), dated("a#2", TODAY + 1, 0)]), Some(1));
+        assert_eq!(number(vec![key("a"), dated("a#2", TODAY, 0)]), Some(2));
+        assert_eq!(number(vec![key("a"), dated("a#2", 0, TODAY - 1)]), Some(1));
+        assert_eq!(number(vec![dated("a", 0, TODAY - 1)]), None);
+        assert!(build(&[Some(vec![dated("a", 0, TODAY - 1)])], None).keys["a"].is_out_of_dates(TODAY));
+    }
+
+    #[test]
     fn dates_bound_a_versions_use() {
         let dated = KeyAttributes { start_date: 20_260_101, end_date: 20_261_231, ..key("a") };
         let catalog = build(&[Some(vec![dated])], None);
         let version = catalog.keys["a"].version(1).unwrap();
-        assert!(version.is_valid(20_260_101) && version.is_valid(20_261_231));
-        assert!(!version.is_valid(20_251_231) && !version.is_valid(20_270_101));
+        assert!(version.is_in_force(20_260_101) && version.is_in_force(20_261_231));
+        assert!(!version.is_in_force(20_251_231) && !version.is_in_force(20_270_101));
     }
 }

@@ -3,19 +3,34 @@
 use crate::module::{KeyAttributes, TokenInfo};
 use crate::wire::{Malformed, Reader, Writer};
 
-pub(crate) fn encode_keys(keys: &[KeyAttributes]) -> Vec<u8> {
+/// The AES-256 keys of a token, and why other objects that may be some can't be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// What can be read.
+    pub keys: Vec<KeyAttributes>,
+    /// One for each that can't.
+    pub unreadable: Vec<String>,
+}
+
+pub(crate) fn encode_keys(listing: &Listing) -> Vec<u8> {
     let mut out = Writer::default();
-    out.u32(keys.len() as u32);
-    for key in keys {
-        let flags = [key.encrypt, key.decrypt, key.sensitive, key.extractable];
+    out.u32(listing.unreadable.len() as u32);
+    for why in &listing.unreadable {
+        out.bytes(why.as_bytes());
+    }
+    out.u32(listing.keys.len() as u32);
+    for key in &listing.keys {
+        let flags = [key.encrypt, key.decrypt, key.sensitive, key.extractable, key.has_odd_dates];
         let flags = flags.iter().enumerate().fold(0, |all, (bit, set)| all | u8::from(*set) << bit);
         out.bytes(key.label.as_bytes()).u8(flags).u64(key.value_len).u32(key.start_date).u32(key.end_date);
+        out.bytes(&key.check_value);
     }
     out.0
 }
 
-pub(crate) fn decode_keys(bytes: &[u8]) -> Result<Vec<KeyAttributes>, Malformed> {
+pub(crate) fn decode_keys(bytes: &[u8]) -> Result<Listing, Malformed> {
     let mut reader = Reader(bytes);
+    let unreadable = (0..reader.u32()?).map(|_| reader.text()).collect::<Result<_, _>>()?;
     let count = reader.u32()?;
     let mut keys = Vec::new();
     for _ in 0..count {
@@ -30,10 +45,12 @@ pub(crate) fn decode_keys(bytes: &[u8]) -> Result<Vec<KeyAttributes>, Malformed>
             value_len: reader.u64()?,
             start_date: reader.u32()?,
             end_date: reader.u32()?,
+            has_odd_dates: flags & 16 != 0,
+            check_value: reader.bytes()?.to_vec(),
         });
     }
     reader.end()?;
-    Ok(keys)
+    Ok(Listing { keys, unreadable })
 }
 
 pub(crate) fn write_token_info(out: &mut Writer, info: &TokenInfo) {
@@ -70,11 +87,14 @@ mod tests {
             extractable: true,
             value_len: 32,
             end_date: 20_300_101,
+            has_odd_dates: true,
+            check_value: vec![1, 2, 3],
             ..KeyAttributes::default()
         };
         let keys = vec![key, KeyAttributes::default()];
-        let bytes = encode_keys(&keys);
-        assert_eq!(decode_keys(&bytes), Ok(keys));
+        let listing = Listing { keys, unreadable: vec!["one".into(), "two".into()] };
+        let bytes = encode_keys(&listing);
+        assert_eq!(decode_keys(&bytes), Ok(listing));
         for len in 0..bytes.len() {
             assert_eq!(decode_keys(&bytes[..len]), Err(Malformed), "{len}");
         }

@@ -22,6 +22,9 @@ impl Fault {
 
 impl From<UseError> for BackendError {
     fn from(error: UseError) -> BackendError {
-        BackendError::Failed(error.to_string())
+        match error {
+            UseError::Exhausted(_) => BackendError::Failed(error.to_string()),
+            UseError::Unknown(_) | UseError::Unreserved => BackendError::Unavailable(error.to_string()),
+        }
     }
 }

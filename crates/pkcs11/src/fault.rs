@@ -23,6 +23,9 @@ pub enum Fault {
     /// The HSM made an IV that it had made before.
     #[error("the HSM made an IV twice; no ciphertext was given out")]
     RepeatedIv,
+    /// The HSM used another IV than the host gave it.
+    #[error("the HSM used another IV than it was given; no ciphertext was given out")]
+    OtherIv,
     /// What the HSM made it doesn't decrypt to what it was made of.
     #[error("an encryption doesn't decrypt to its plaintext; the HSM or memory is faulty")]
     Unverified,
@@ -99,9 +102,12 @@ impl Fault {
             | Fault::Queued
             | Fault::TooLong => Breaker::Keep,
             Fault::Timeout | Fault::Form(_) | Fault::Unverified => Breaker::Count,
-            Fault::ZeroIv | Fault::RepeatedIv | Fault::Lost(_) | Fault::Token(_) | Fault::Locked => {
-                Breaker::Open
-            }
+            Fault::ZeroIv
+            | Fault::RepeatedIv
+            | Fault::OtherIv
+            | Fault::Lost(_)
+            | Fault::Token(_)
+            | Fault::Locked => Breaker::Open,
         }
     }
 

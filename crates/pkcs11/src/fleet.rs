@@ -2,10 +2,11 @@
 
 use crate::catalog::{Catalog, Key};
 use crate::hsm::{Health, Hsm, Status, Watch};
+use crate::module::KeyAttributes;
 use crate::settings::FleetSettings;
 use crate::uses::Uses;
 use holdfast_gate::backend::BackendError;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -29,6 +30,9 @@ struct Inner {
     reserver: OnceLock<Thread>,
     changed: (Mutex<()>, Condvar),
     looked: Mutex<Option<Instant>>,
+    /// What is wrong with keys that HSMs have in common, and was told.
+    troubles: Mutex<Vec<String>>,
+    told_of_dates: AtomicBool,
     turn: AtomicUsize,
     // Held, so that it lives as long as the fleet.
     _watch: Arc<Watch>,
@@ -37,7 +41,25 @@ struct Inner {
 impl Fleet {
     /// What the last checks found, in the order of the settings. It asks no HSM.
     pub fn health(&self) -> Vec<Health> {
-        self.inner.hsms.iter().map(|hsm| hsm.health()).collect()
+        let trouble = self.inner.uses.trouble();
+        let troubles = self.inner.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let used_up = trouble.is_some() && self.inner.uses.is_used_up();
+        let health = |hsm: &Arc<Hsm>| {
+            let mut health = hsm.health();
+            if let Some(why) = trouble.as_ref().filter(|_| !matches!(health.status, Status::Unavailable(_))) {
+                health.status = match used_up {
+                    true => {
+                        Status::Unavailable(format!("nothing is encrypted, and decrypting goes on: {why}"))
+                    }
+                    false => Status::Degraded(format!("encrypting will end: {why}")),
+                };
+            }
+            if let Some(why) = troubles.first().filter(|_| health.status == Status::Active) {
+                health.status = Status::Degraded(why.clone());
+            }
+            health
+        };
+        self.inner.hsms.iter().map(health).collect()
     }
 
     /// Whether any HSM serves.
@@ -99,9 +121,41 @@ impl Inner {
         let test_keys = self.settings.hsms.iter().filter_map(|hsm| hsm.test_key.clone());
         let hidden: Vec<_> = test_keys.chain(self.settings.hidden.iter().cloned()).collect();
         let catalog = Catalog::build(&listings, self.settings.keys.as_ref(), &hidden, &self.uses);
+        self.tell_of(&catalog, &listings);
         self.reserve();
         *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
         self.changed.1.notify_all();
+    }
+
+    /// Keys that aren't the same everywhere: each is told once, for as long as it is so.
+    fn tell_of(&self, catalog: &Catalog, listings: &[Option<Arc<Vec<KeyAttributes>>>]) {
+        let versions = catalog.keys.values().flat_map(|key| &key.versions);
+        let differing = versions.filter(|version| version.differs).map(|version| {
+            let label = &*version.label;
+            let of_hsm = |(hsm, listing): (&Arc<Hsm>, &Option<Arc<Vec<KeyAttributes>>>)| {
+                let key = listing.as_ref()?.iter().find(|key| key.label == label)?;
+                let value: String = key.check_value.iter().map(|byte| format!("{byte:02x}")).collect();
+                Some(format!("{} {value}", hsm.name))
+            };
+            let values: Vec<String> = self.hsms.iter().zip(listings).filter_map(of_hsm).collect();
+            format!(
+                "the HSMs have different keys with the label '{label}', by their check values ({}): it encrypts nothing until it is one key everywhere",
+                values.join(", ")
+            )
+        });
+        let mut found: Vec<String> = differing.collect();
+        found.sort_unstable();
+        let mut told = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        for why in found.iter().filter(|why| !told.contains(why)) {
+            tracing::error!(why, "a key can't be used as it is");
+        }
+        *told = found;
+        let odd = |listing: &Option<Arc<Vec<KeyAttributes>>>| {
+            listing.as_ref().is_some_and(|listing| listing.iter().any(|key| key.has_odd_dates))
+        };
+        if listings.iter().any(odd) && !self.told_of_dates.swap(true, Ordering::Relaxed) {
+            tracing::info!("the HSM doesn't tell the dates of its keys, so they are treated as undated");
+        }
     }
 
     fn reserve(&self) {
@@ -192,7 +246,7 @@ mod tests {
         let fleet = Fleet::start(FleetSettings::new(vec![hsm("a"), hsm("b")], state.path())).unwrap();
         let [one, other] = fleet.inner.hsms.as_slice() else { panic!("two HSMs") };
         let answer = Answer { iv: Iv::random().unwrap(), data: Zeroizing::new(Vec::new()), verified: None };
-        assert_eq!(one.judge(Operation::Encrypt, &answer), Ok(()));
-        assert_eq!(other.judge(Operation::Encrypt, &answer), Err(Fault::RepeatedIv));
+        assert_eq!(one.judge(Operation::Encrypt, answer.iv, &answer), Ok(()));
+        assert_eq!(other.judge(Operation::Encrypt, answer.iv, &answer), Err(Fault::RepeatedIv));
     }
 }

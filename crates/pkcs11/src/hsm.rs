@@ -7,7 +7,7 @@ use crate::lane::Lane;
 use crate::lane::pace::quick_in_a_process;
 use crate::module::{KeyAttributes, TokenInfo};
 use crate::quirks::IvSource;
-use crate::request::{Answer, Operation};
+use crate::request::{Answer, Iv, Operation};
 use crate::rv::Breaker;
 use crate::settings::{HsmSettings, Isolation, WorkerCommand};
 use crate::token::TokenSettings;
@@ -151,12 +151,15 @@ impl Hsm {
         Ok(Pending(call))
     }
 
-    /// Looks at what an encryption made: an HSM's IVs are not taken on trust. One bad IV takes the HSM out for good.
-    pub(crate) fn judge(&self, operation: Operation, answer: &Answer) -> Result<(), Fault> {
-        if self.settings.quirks.iv == IvSource::Host || !operation.encrypts() {
+    /// Looks at what an encryption with this IV made: an HSM's IVs are not taken on trust, nor that it used the host's. One bad IV
+    /// takes the HSM out for good.
+    pub(crate) fn judge(&self, operation: Operation, given: Iv, answer: &Answer) -> Result<(), Fault> {
+        if !operation.encrypts() {
             return Ok(());
         }
-        if let Err(fault) = self.ivs.judge(&answer.iv) {
+        let is_its_own = self.settings.quirks.iv == IvSource::Host && answer.iv != given;
+        let judged = if is_its_own { Err(Fault::OtherIv) } else { self.ivs.judge(&answer.iv) };
+        if let Err(fault) = judged {
             self.bad_ivs.fetch_add(1, Ordering::Relaxed);
             self.dismiss(&fault);
             return Err(fault);

@@ -217,9 +217,13 @@ fn write_fault(out: &mut Writer, fault: &Fault) {
         Fault::Locked => (7, ""),
         Fault::Unverified => (8, ""),
         // These are found in the host only.
-        Fault::ZeroIv | Fault::RepeatedIv | Fault::Busy | Fault::Queued | Fault::Timeout | Fault::TooLong => {
-            (5, "no answer")
-        }
+        Fault::ZeroIv
+        | Fault::RepeatedIv
+        | Fault::OtherIv
+        | Fault::Busy
+        | Fault::Queued
+        | Fault::Timeout
+        | Fault::TooLong => (5, "no answer"),
     };
     out.u8(kind).bytes(text.as_bytes());
     if let Fault::Call(error) | Fault::Altered(error) = fault {

@@ -1,8 +1,10 @@
 //! One token in the process that has the module: found, logged in to, its keys' handles cached.
 
+use crate::descriptions::Listing;
 use crate::fault::Fault;
 use crate::module::{KeyAttributes, KeyTemplate, Module, ObjectHandle, SessionHandle, SlotId, TokenInfo};
 use crate::quirks::Quirks;
+use crate::rv::Repair;
 use crate::settings::{HsmSettings, TokenSelector};
 use cryptoki_sys::*;
 use holdfast_secret::Secret;
@@ -10,6 +12,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 mod login;
 
@@ -48,7 +51,7 @@ pub struct Token {
     settings: TokenSettings,
     module: Arc<Module>,
     state: RwLock<State>,
-    keys: RwLock<HashMap<Arc<str>, ObjectHandle>>,
+    keys: RwLock<HashMap<Arc<str>, Known>>,
     /// The workers' open sessions.
     sessions: Mutex<HashMap<SessionHandle, Open>>,
     /// One at a time connects or logs in.
@@ -56,6 +59,24 @@ pub struct Token {
     pin: Mutex<Option<Secret>>,
     /// Whether the token accepted this PIN before.
     proven: AtomicBool,
+}
+
+/// How old a look at a key may be that is used by its handle: a key that was given another label serves no longer.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// A key whose handle is known.
+#[derive(Clone)]
+struct Known {
+    handle: ObjectHandle,
+    check_value: Vec<u8>,
+    looked: Instant,
+}
+
+impl Known {
+    /// Whether this is of the same key.
+    fn is(&self, now: &KeyAttributes) -> bool {
+        self.check_value == now.check_value
+    }
 }
 
 /// Sessions belong to an epoch; a new one begins when the token is found anew or logged in to anew.
@@ -243,26 +264,48 @@ impl Token {
         self.state.read().unwrap_or_else(PoisonError::into_inner).epoch
     }
 
-    /// A key's handle, from the cache or the token.
+    /// A key's handle, from the cache or the token. What is in the cache is looked at again every now and then: a key may have been
+    /// given another label, or its handle to another key.
     pub(crate) fn key(&self, session: SessionHandle, label: &Arc<str>) -> Result<ObjectHandle, Fault> {
-        if let Some(key) = self.keys.read().unwrap_or_else(PoisonError::into_inner).get(label) {
-            return Ok(*key);
-        }
+        let cached = self.keys.read().unwrap_or_else(PoisonError::into_inner).get(label).cloned();
         let epoch = self.epoch();
+        if let Some(known) = cached {
+            if known.looked.elapsed() < LOOK_EVERY {
+                return Ok(known.handle);
+            }
+            match self.module.key_attributes(session, known.handle) {
+                Ok(now) if now.label == **label && now.value_len == 32 && known.is(&now) => {
+                    self.remember(label, epoch, Known { looked: Instant::now(), ..known.clone() });
+                    return Ok(known.handle);
+                }
+                Ok(_) => self.forget_key(label),
+                Err(error) if error.code == CKR_OBJECT_HANDLE_INVALID => self.forget_key(label),
+                Err(error) => return Err(Fault::Call(error)),
+            }
+        }
         let found = self.module.find_aes_keys(session, Some(label))?;
-        let key = match found.as_slice() {
+        let handle = match found.as_slice() {
             [] => return self.expect_login(session).and(Err(Fault::NoKey)),
             [key] => *key,
             _ => return Err(Fault::AmbiguousLabel),
         };
-        if self.module.key_attributes(session, key)?.value_len != 32 {
+        let attributes = self.module.key_attributes(session, handle)?;
+        if attributes.value_len != 32 {
             return Err(Fault::NoKey);
         }
+        self.remember(
+            label,
+            epoch,
+            Known { handle, check_value: attributes.check_value, looked: Instant::now() },
+        );
+        Ok(handle)
+    }
+
+    fn remember(&self, label: &Arc<str>, epoch: u64, known: Known) {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         if self.epoch() == epoch {
-            keys.insert(Arc::clone(label), key);
+            keys.insert(Arc::clone(label), known);
         }
-        Ok(key)
     }
 
     /// Forgets a key's handle.
@@ -270,27 +313,32 @@ impl Token {
         self.keys.write().unwrap_or_else(PoisonError::into_inner).remove(label);
     }
 
-    /// The AES-256 keys on the token.
-    pub fn list_keys(&self, session: SessionHandle) -> Result<Vec<KeyAttributes>, Fault> {
+    /// The AES-256 keys on the token. An object that can't be read costs itself, and not the others.
+    pub fn list_keys(&self, session: SessionHandle) -> Result<Listing, Fault> {
         self.expect_login(session)?;
-        let mut found = Vec::new();
+        let mut listing = Listing::default();
         let mut handles = HashMap::new();
         for key in self.module.find_aes_keys(session, None)? {
             let attributes = match self.module.key_attributes(session, key) {
+                Ok(attributes) => attributes,
                 // Destroyed meanwhile.
                 Err(error) if error.code == CKR_OBJECT_HANDLE_INVALID => continue,
-                result => result?,
+                Err(error) if error.reaction().repair != Repair::None => return Err(Fault::Call(error)),
+                Err(error) => {
+                    listing.unreadable.push(format!("object {key}: {error}"));
+                    continue;
+                }
             };
             if attributes.value_len == 32 {
                 handles.insert(key, attributes.label.clone());
-                found.push(attributes);
+                listing.keys.push(attributes);
             }
         }
         // When a key is destroyed its handle may be given to another.
         let mut cached = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        cached.retain(|label, key| handles.get(key).is_some_and(|now| **now == **label));
+        cached.retain(|label, known| handles.get(&known.handle).is_some_and(|now| **now == **label));
         drop(cached);
-        Ok(found)
+        Ok(listing)
     }
 }
 

@@ -29,6 +29,11 @@ pub enum UseError {
     /// It has encrypted as often as is safe.
     #[error("this version of the key has encrypted {0} times, the most that is safe; rotate the key")]
     Exhausted(u64),
+    /// The file of counts is damaged or can't be read: nobody knows how often it has encrypted.
+    #[error(
+        "{0}: without it nobody knows how often the key has encrypted; restore it from a backup, or rotate the key and remove the file"
+    )]
+    Unknown(String),
     /// No block is reserved.
     #[error("no uses of the key are reserved: the file that counts them can't be written, or is too slow")]
     Unreserved,
@@ -45,20 +50,42 @@ pub struct UsesError {
 /// The uses of all versions of a fleet's keys.
 pub struct Uses {
     path: PathBuf,
+    /// Why the counts aren't known; for as long as this process lives.
+    unknown: Option<String>,
+    /// Why no more were reserved the last time.
+    failing: Mutex<Option<String>>,
     warn_after: u64,
     refuse_after: u64,
     counters: Mutex<BTreeMap<String, Arc<Counter>>>,
 }
 
 impl Uses {
-    /// Reads the file, which needn't exist.
-    pub fn open(path: PathBuf, warn_after: u64, refuse_after: u64) -> Result<Uses, UsesError> {
-        let counters = match read(&path) {
-            Ok(counts) => counts.into_iter().map(|(label, count)| (label, Arc::new(Counter::after(count)))),
-            Err(source) => return Err(UsesError { path, source }),
+    /// Reads the file, which needn't exist. Where it can't be read, or is damaged, nothing is counted and so nothing encrypts.
+    pub fn open(path: PathBuf, warn_after: u64, refuse_after: u64) -> Uses {
+        let (counts, unknown) = match read(&path) {
+            Ok(counts) => (counts, None),
+            Err(source) => {
+                let error = UsesError { path: path.clone(), source };
+                tracing::error!(%error, "nothing is encrypted by the HSMs of this key store; decrypting goes on");
+                (BTreeMap::new(), Some(error.to_string()))
+            }
         };
-        let counters = counters.collect();
-        Ok(Uses { path, warn_after, refuse_after, counters: Mutex::new(counters) })
+        let counters =
+            counts.into_iter().map(|(label, count)| (label, Arc::new(Counter::after(count)))).collect();
+        let (failing, counters) = (Mutex::new(None), Mutex::new(counters));
+        Uses { path, unknown, failing, warn_after, refuse_after, counters }
+    }
+
+    /// Why encryptions can't be counted, if so.
+    pub fn trouble(&self) -> Option<String> {
+        let failing = || self.failing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.unknown.clone().or_else(failing)
+    }
+
+    /// Whether any version has no uses left that could be made now.
+    pub fn is_used_up(&self) -> bool {
+        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        self.unknown.is_some() || counters.values().any(|counter| counter.left() == 0)
     }
 
     /// The counter of a version, by its label.
@@ -69,6 +96,9 @@ impl Uses {
 
     /// Counts one use. True if the next block should be reserved now.
     pub fn count(&self, label: &str, counter: &Counter) -> Result<bool, UseError> {
+        if let Some(why) = &self.unknown {
+            return Err(UseError::Unknown(why.clone()));
+        }
         let used = counter.used.fetch_add(1, Ordering::AcqRel);
         // Read after it: a block may come in between.
         let reserved = counter.reserved.load(Ordering::Acquire);
@@ -92,6 +122,16 @@ impl Uses {
 
     /// Reserves blocks where less than half of one is left. It writes a file and waits for the disk.
     pub fn reserve(&self) -> Result<(), UsesError> {
+        if self.unknown.is_some() {
+            return Ok(());
+        }
+        let result = self.reserve_blocks();
+        let why = result.as_ref().err().map(UsesError::to_string);
+        *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        result
+    }
+
+    fn reserve_blocks(&self) -> Result<(), UsesError> {
         let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
         let is_wanted = |counter: &Counter| {
             let left = counter.left();
@@ -115,7 +155,8 @@ impl Uses {
                 *all = end;
             }
         }
-        let text: String = counts.iter().map(|(label, count)| format!("{count} {label}\n")).collect();
+        let mut text: String = counts.iter().map(|(label, count)| format!("{count} {label}\n")).collect();
+        text.push_str(&end_of(counts.len()));
         replace(&self.path, text.as_bytes()).map_err(failed)?;
         for (counter, skipped, end) in reserved {
             // In this order less is usable meanwhile, not more.
@@ -137,19 +178,43 @@ impl Counter {
     }
 }
 
-/// The file: how many uses of each version are reserved.
+/// The last line: how many there are before it, so that a file that was cut is told from a whole one.
+fn end_of(lines: usize) -> String {
+    format!("{END} {lines}\n")
+}
+
+const END: &str = "end";
+
+/// The file: how many uses of each version are reserved. One that isn't there counts nothing; one that is there and empty, or
+/// cut, counts nobody knows what. Files of before have no last line.
 fn read(path: &Path) -> io::Result<BTreeMap<String, u64>> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(error) => return Err(error),
     };
-    let entry = |line: &str| {
+    let damaged = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+    if text.is_empty() {
+        return Err(damaged("it is empty, and was cut".to_owned()));
+    }
+    if !text.ends_with('\n') {
+        return Err(damaged("its last line is cut".to_owned()));
+    }
+    let mut lines: Vec<&str> = text.lines().collect();
+    if let Some(count) = lines.last().and_then(|line| line.strip_prefix(END)?.strip_prefix(' ')) {
+        lines.pop();
+        if count.parse() != Ok(lines.len()) {
+            return Err(damaged(format!("it has {} lines of {count}", lines.len())));
+        }
+    }
+    let entry = |line: &&str| {
         let (count, label) = line.split_once(' ')?;
         Some((label.to_owned(), count.parse().ok()?))
     };
-    let damaged = |line| io::Error::new(io::ErrorKind::InvalidData, format!("this line is damaged: {line}"));
-    text.lines().map(|line| entry(line).ok_or_else(|| damaged(line))).collect()
+    lines
+        .iter()
+        .map(|line| entry(line).ok_or_else(|| damaged(format!("this line is damaged: {line}"))))
+        .collect()
 }
 
 #[cfg(test)]
@@ -157,7 +222,7 @@ mod tests {
     use super::*;
 
     fn uses(folder: &tempfile::TempDir, refuse_after: u64) -> Uses {
-        Uses::open(folder.path().join("uses"), 1 << 31, refuse_after).unwrap()
+        Uses::open(folder.path().join("uses"), 1 << 31, refuse_after)
     }
 
     #[test]
@@ -168,7 +233,10 @@ mod tests {
         assert!(matches!(uses.count("k", &counter), Err(UseError::Unreserved)));
         uses.reserve().unwrap();
         assert!(!uses.count("k", &counter).unwrap());
-        assert_eq!(std::fs::read_to_string(folder.path().join("uses")).unwrap(), format!("{BLOCK} k\n"));
+        assert_eq!(
+            std::fs::read_to_string(folder.path().join("uses")).unwrap(),
+            format!("{BLOCK} k\nend 1\n")
+        );
     }
 
     #[test]
@@ -262,9 +330,38 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_refused() {
+    fn what_is_damaged_cut_or_empty_counts_nobody_knows_what_and_encrypts_nothing() {
+        for text in ["", "12\n", "12 k", "131072 k\n131072 l\nend 3\n", "x k\nend 1\n"] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("uses"), text).unwrap();
+            let uses = uses(&folder, 1 << 32);
+            let counter = uses.counter("k");
+            uses.reserve().unwrap();
+            assert!(matches!(uses.count("k", &counter), Err(UseError::Unknown(_))), "{text:?}");
+            assert!(uses.trouble().is_some() && uses.is_used_up(), "{text:?}");
+            assert_eq!(
+                std::fs::read_to_string(folder.path().join("uses")).unwrap(),
+                text,
+                "nothing is overwritten"
+            );
+        }
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("uses"), "12\n").unwrap();
-        assert!(Uses::open(folder.path().join("uses"), 1, 2).is_err());
+        std::fs::write(folder.path().join("uses"), "131072 k\n").unwrap();
+        assert!(uses(&folder, 1 << 32).trouble().is_none(), "files of before have no last line");
+    }
+
+    #[test]
+    fn a_disk_that_refuses_is_told_until_it_takes_the_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("inner");
+        std::fs::create_dir(&inner).unwrap();
+        let uses = Uses::open(inner.join("uses"), 1 << 31, 1 << 32);
+        uses.counter("k");
+        std::fs::remove_dir(&inner).unwrap();
+        uses.reserve().unwrap_err();
+        assert!(uses.trouble().is_some_and(|why| why.contains("uses")) && uses.is_used_up());
+        std::fs::create_dir(&inner).unwrap();
+        uses.reserve().unwrap();
+        assert!(uses.trouble().is_none() && !uses.is_used_up());
     }
 }

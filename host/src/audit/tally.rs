@@ -129,7 +129,26 @@ mod tests {
         tally.count("demo", AuthenticationFault::Skew, SystemTime::now());
         let summary = tally.summary();
         assert_eq!(summary.lines().count(), 2);
-        assert!(summary.contains("\"fault\":\"signature\",\"count\":1000"));
+        assert!(summary.contains("\"count\":1000,\"fault\":\"signature\""));
         assert_eq!((tally.summary().as_str(), tally.total()), ("", 1001));
+    }
+
+    #[test]
+    fn requests_beyond_the_rate_are_one_record_with_the_first_and_the_last() {
+        let tally = Tally::default();
+        for n in 0..1000 {
+            tally.throttled("demo", "ID", &format!("request-{n}"), SystemTime::now());
+        }
+        tally.throttled("demo", "OTHER", &"x".repeat(100_000), SystemTime::now());
+        let summary = tally.summary();
+        assert_eq!(summary.lines().count(), 2);
+        let one: serde_json::Value = serde_json::from_str(summary.lines().next().unwrap()).unwrap();
+        assert_eq!((&one["type"], &one["count"]), (&"throttled-requests".into(), &1000.into()));
+        assert_eq!(
+            (&one["firstRequestId"], &one["lastRequestId"]),
+            (&"request-0".into(), &"request-999".into())
+        );
+        assert!(summary.len() < 1024, "an id is bounded");
+        assert_eq!((tally.summary().as_str(), tally.total_throttled(), tally.total()), ("", 1001, 0));
     }
 }

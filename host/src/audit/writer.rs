@@ -5,10 +5,10 @@
 //! of 200 has its record. A request that gave up waiting meanwhile was refused, so its record isn't written, or the next line says so. A sink
 //! that fails, or falls behind by more than [`QUEUE_LIMIT`], refuses requests.
 
+use super::error::AuditError;
+use super::kept::{Kept, sink_error};
 use super::record::{Line, rfc3339};
-use super::sink::{Appended, Sink};
 use crate::config::Fsync;
-use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,27 +20,6 @@ use tokio::sync::oneshot;
 const QUEUE_LIMIT: usize = 8 * 1024 * 1024;
 /// Between two fsyncs, and between two looks whether the file was moved away. A write that takes longer hangs.
 const INTERVAL: Duration = Duration::from_secs(1);
-
-/// Why a record isn't written. The request that it is for must be refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AuditError {
-    /// Opening, writing or syncing failed.
-    #[error(
-        "the audit log {path} can't be written: {why}; free space or mend it, and it is used again by itself"
-    )]
-    Sink {
-        /// Which.
-        path: String,
-        /// What the system says.
-        why: String,
-    },
-    /// More waits than is kept.
-    #[error("the audit log can't keep up; its disk is too slow for this rate or hangs")]
-    Full,
-    /// The log is closed.
-    #[error("the audit log is closed")]
-    Closed,
-}
 
 /// The open log.
 pub struct AuditLog {
@@ -102,17 +81,8 @@ impl Shared {
 impl AuditLog {
     /// Opens the file for appending (mode 0600 when it is new) and starts the writing thread. May wait for the disk.
     pub fn open(path: &Path, fsync: Fsync) -> Result<AuditLog, AuditError> {
-        let sink = Sink::open(path).map_err(|error| sink_error(path, &error))?;
+        let kept = Kept::open(path, fsync)?;
         let opened = Instant::now();
-        let writer = Writer {
-            sink,
-            fsync,
-            synced: true,
-            syncing: None,
-            looked: opened,
-            told: None,
-            told_of_looking: None,
-        };
         let state = State {
             opened,
             failing: AtomicBool::new(false),
@@ -126,7 +96,7 @@ impl AuditLog {
             state,
         });
         let of_thread = shared.clone();
-        let thread = thread::Builder::new().name("audit".into()).spawn(move || of_thread.run(writer));
+        let thread = thread::Builder::new().name("audit".into()).spawn(move || of_thread.run(kept));
         let thread = thread.map_err(|error| sink_error(path, &error))?;
         Ok(AuditLog { shared, thread: Mutex::new(Some(thread)) })
     }
@@ -191,7 +161,7 @@ impl Drop for AuditLog {
 
 impl Shared {
     /// The thread: writes what waits, and looks after the file once a second.
-    fn run(&self, mut writer: Writer) {
+    fn run(&self, mut kept: Kept) {
         let mut waiting = Vec::new();
         loop {
             let closed = self.wait(&mut waiting);
@@ -199,13 +169,13 @@ impl Shared {
             // Those that are gone were refused.
             waiting.retain(|waiting: &Waiting| !waiting.done.is_closed());
             if !waiting.is_empty() {
-                self.write(&mut writer, &mut waiting);
+                self.write(&mut kept, &mut waiting);
             }
-            if closed || writer.looked.elapsed() >= INTERVAL {
-                writer.look(closed);
+            if closed || kept.looked.elapsed() >= INTERVAL {
+                kept.look(closed);
                 if self.state.failing.load(Ordering::Relaxed) {
                     // Nobody may ask, because `/ping` says that records can't be written.
-                    self.write(&mut writer, &mut Vec::new());
+                    self.write(&mut kept, &mut Vec::new());
                 }
             }
             self.state.working.store(0, Ordering::Relaxed);
@@ -216,43 +186,43 @@ impl Shared {
     }
 
     /// Writes these records, and tells who waits for them.
-    fn write(&self, writer: &mut Writer, waiting: &mut Vec<Waiting>) {
+    fn write(&self, kept: &mut Kept, waiting: &mut Vec<Waiting>) {
         let state = &self.state;
         let was_failing = state.failing.load(Ordering::Relaxed);
         let mended = if was_failing { line_of("audit-log-mended") } else { String::new() };
         let records: String =
             std::iter::once(mended.as_str()).chain(waiting.iter().map(|it| it.record.as_str())).collect();
-        let result = writer.write(records.as_bytes());
+        let result = kept.write(records.as_bytes());
         state.failing.store(result.is_err(), Ordering::Relaxed);
         let result = result.map(|appended| {
             if was_failing {
                 tracing::info!(path = self.path, "the audit log can be written again");
             }
             if appended.was_shortened {
-                self.tell_of_truncation(writer);
+                self.tell_of_truncation(kept);
             }
         });
         if let Err(error) = &result
-            && writer.told.as_ref() != Some(error)
+            && kept.told.as_ref() != Some(error)
         {
             tracing::error!(%error, "requests are refused, until the audit log can be written again");
         }
-        writer.told = result.as_ref().err().cloned();
+        kept.told = result.as_ref().err().cloned();
         for Waiting { record, done } in waiting.drain(..) {
             if done.send(result.clone()).is_err() && result.is_ok() {
                 // It gave up while its record was being written.
-                let _ = writer.write(withheld(&record).as_bytes());
+                let _ = kept.write(withheld(&record).as_bytes());
             }
         }
     }
 
-    fn tell_of_truncation(&self, writer: &mut Writer) {
+    fn tell_of_truncation(&self, kept: &mut Kept) {
         self.state.truncated.fetch_add(1, Ordering::Relaxed);
         tracing::error!(
             path = self.path,
             "the audit log was cut short by somebody (logrotate's copytruncate does that): records may be lost; rename it, and it is made anew"
         );
-        let _ = writer.write(line_of("audit-log-truncated").as_bytes());
+        let _ = kept.write(line_of("audit-log-truncated").as_bytes());
     }
 
     /// Waits for records, or for a second. Gives whether the log is closed and nothing is left.
@@ -296,85 +266,6 @@ fn withheld(record: &str) -> String {
         }
     }
     line.finish()
-}
-
-struct Writer {
-    sink: Sink,
-    fsync: Fsync,
-    synced: bool,
-    syncing: Option<JoinHandle<io::Result<()>>>,
-    looked: Instant,
-    /// The failure that was told, as long as it lasts.
-    told: Option<AuditError>,
-    /// The same of looking after the file.
-    told_of_looking: Option<String>,
-}
-
-impl Writer {
-    fn write(&mut self, bytes: &[u8]) -> Result<Appended, AuditError> {
-        let result = self.sink.append(bytes).and_then(|appended| {
-            self.synced = false;
-            if self.fsync == Fsync::Group {
-                self.sync()?;
-            }
-            Ok(appended)
-        });
-        result.map_err(|error| sink_error(&self.sink.path, &error))
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.sink.sync()?;
-        self.synced = true;
-        Ok(())
-    }
-
-    /// Syncs in a thread of its own: a disk that is slow to sync holds up no record, which only has to be written.
-    fn sync_beside(&mut self) -> io::Result<()> {
-        if self.syncing.as_ref().is_some_and(|thread| !thread.is_finished()) {
-            return Ok(());
-        }
-        if let Some(Ok(Err(error))) = self.syncing.take().map(JoinHandle::join) {
-            self.synced = false;
-            return Err(error);
-        }
-        if !self.synced && self.sink.is_plain {
-            let file = self.sink.file.try_clone()?;
-            self.syncing =
-                Some(thread::Builder::new().name("audit-sync".into()).spawn(move || file.sync_data())?);
-            self.synced = true;
-        }
-        Ok(())
-    }
-
-    /// Once a second and at the end: syncs where that is configured, and follows a file that was rotated away.
-    fn look(&mut self, closed: bool) {
-        self.looked = Instant::now();
-        let synced = match self.fsync {
-            Fsync::Never => Ok(()),
-            Fsync::Interval if !closed => self.sync_beside(),
-            // The last one, and after an fsync that is under way, as it may be of an older file.
-            Fsync::Interval | Fsync::Group => {
-                let before = self.syncing.take().map_or(Ok(Ok(())), JoinHandle::join).unwrap_or(Ok(()));
-                let after = if self.synced && !closed { Ok(()) } else { self.sync() };
-                before.and(after)
-            }
-        };
-        let failure = match (synced, self.sink.reopen_if_moved()) {
-            (Ok(()), Ok(())) => None,
-            (Err(error), _) => Some(format!("it can't be synced: {error}")),
-            (_, Err(error)) => Some(format!("it can't be opened anew, so the old file is used: {error}")),
-        };
-        if let Some(why) = &failure
-            && failure != self.told_of_looking
-        {
-            tracing::error!(path = %self.sink.path.display(), why, "the audit log");
-        }
-        self.told_of_looking = failure;
-    }
-}
-
-fn sink_error(path: &Path, error: &io::Error) -> AuditError {
-    AuditError::Sink { path: path.display().to_string(), why: error.to_string() }
 }
 
 #[cfg(test)]

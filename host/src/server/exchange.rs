@@ -80,7 +80,7 @@ impl Exchange {
     async fn route(&self, request: hyper::Request<Incoming>, peer: &Peer, start: Instant) -> Answer {
         let (mut parts, body) = request.into_parts();
         let body = ReceivedBody::new(body, parts.version, self.body_limit);
-        if let Some(answer) = ping::answer(self, &parts.method, parts.uri.path()) {
+        if let Some(answer) = ping::answer(&self.stores, &self.audit, &parts.method, parts.uri.path()) {
             return answer;
         }
         if let Err(refusal) = well_framed(&mut parts) {

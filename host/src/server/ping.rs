@@ -3,8 +3,8 @@
 //! `/ping` is 200 as long as one key store serves, so that a balancer doesn't take a host out for one of several; `/ping/KEY_STORE` is
 //! for that one. Anybody may ask, so there are no reasons that have paths in them.
 
-use super::exchange::Exchange;
-use crate::gate::{KeyStore, Standing};
+use crate::audit::AuditLog;
+use crate::gate::{KeyStore, KeyStores, Standing};
 use crate::proxy::Answer;
 use holdfast_gate::reply::HealthStatus;
 use holdfast_gate::{ErrorName, Refusal};
@@ -12,22 +12,21 @@ use http::Method;
 use serde_json::{Value, json};
 
 /// The answer, if `path` is of this kind.
-pub fn answer(exchange: &Exchange, method: &Method, path: &str) -> Option<Answer> {
+pub fn answer(stores: &KeyStores, audit: &AuditLog, method: &Method, path: &str) -> Option<Answer> {
     if *method != Method::GET && *method != Method::HEAD {
         return None;
     }
-    let of_all =
-        || exchange.stores.iter().map(|store| (store.name.as_str(), store.standing())).collect::<Vec<_>>();
+    let of_all = || stores.iter().map(|store| (store.name.as_str(), store.standing())).collect::<Vec<_>>();
     let standings = match path.strip_prefix("/ping")? {
         "" => of_all(),
         name => {
             let name = name.strip_prefix('/')?;
             let is_named = |store: &&std::sync::Arc<KeyStore>| store.name == name;
-            let store = exchange.stores.iter().find(is_named)?;
+            let store = stores.iter().find(is_named)?;
             vec![(store.name.as_str(), store.standing())]
         }
     };
-    Some(told(exchange.audit.is_writable(), &standings))
+    Some(told(audit.is_writable(), &standings))
 }
 
 fn told(is_writable: bool, standings: &[(&str, Standing)]) -> Answer {

@@ -173,6 +173,7 @@ impl Faults {
         let line = fault.map(|fault| match fault {
             IvFault::Zero => "iv zero".into(),
             IvFault::Repeat => "iv repeat".into(),
+            IvFault::Own => "iv own".into(),
         });
         self.set("iv", line);
     }

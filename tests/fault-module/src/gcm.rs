@@ -7,7 +7,7 @@ use cryptoki_sys::*;
 
 use crate::iv;
 use crate::module::{Module, lock};
-use crate::rules::{Form, GcmParams, Rules};
+use crate::rules::{Form, GcmParams, IvFault, Rules};
 
 /// AWS CloudHSM's mechanism with the IV before the ciphertext.
 const CKM_CLOUDHSM_AES_GCM: CK_MECHANISM_TYPE = CKM_VENDOR_DEFINED | CKM_AES_GCM;
@@ -135,6 +135,10 @@ pub unsafe fn encrypt_init(
         }
         let Some(params) = Params::read(rules, &*wanted) else { return CKR_MECHANISM_PARAM_INVALID };
         let operation = match rules.form {
+            None if rules.iv == Some(IvFault::Own) && params.gives_iv() => {
+                let iv = iv::make(module, rules, params.iv_length as usize);
+                Some(Operation::IvInParams { iv, address: params.iv.expose_provenance() })
+            }
             None | Some(Form::Message) => None,
             Some(Form::IvInParams) => {
                 let zero = !params.iv.is_null()

@@ -82,6 +82,8 @@ pub enum IvFault {
     Zero,
     /// The last one again.
     Repeat,
+    /// One of its own, though it was given one.
+    Own,
 }
 
 /// GCM as vendors have it, on top of a token that does it by the standard.
@@ -130,6 +132,7 @@ impl Rules {
             ["sessions", count] => self.sessions = Some(number(count)?),
             ["exclusive"] => self.exclusive = true,
             ["iv", "zero"] => self.iv = Some(IvFault::Zero),
+            ["iv", "own"] => self.iv = Some(IvFault::Own),
             ["iv", "repeat"] => self.iv = Some(IvFault::Repeat),
             ["form", "iv-in-params"] => self.form = Some(Form::IvInParams),
             ["form", "iv-before"] => self.form = Some(Form::IvBefore),

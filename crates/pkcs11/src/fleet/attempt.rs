@@ -74,7 +74,7 @@ impl Inner {
                 Err(fault) => Err(fault),
             };
             let fault = match result {
-                Ok(answer) => match hsm.judge(operation, &answer) {
+                Ok(answer) => match hsm.judge(operation, iv, &answer) {
                     Ok(()) => {
                         hsm.record(None);
                         return Ok((answer, index));

@@ -74,7 +74,7 @@ impl Fleet {
         let catalog = self.inner.catalog();
         let key = self.inner.key(&catalog, key_id)?;
         Ok(KeyDescription {
-            encrypt: key.encrypting().is_some(),
+            encrypt: key.encrypting(today()).is_some(),
             decrypt: key.decrypts(),
             enabled: key.is_enabled(),
         })
@@ -147,12 +147,15 @@ impl Fleet {
             Err(BackendError::InvalidCiphertext)
                 if self.inner.settings.accept_aws_sample_proxy && !matches!(named, Some(Some(_))) =>
             {
+                // The sample proxy knows no versions: what it made is of the first, so that a bogus ciphertext costs the same
+                // however often the key was rotated.
+                let Some(first) = key.versions.iter().find(|version| version.decrypt) else {
+                    return Err(BackendError::InvalidCiphertext);
+                };
                 for framed in sample_proxy::frames(aad, sealed.metadata) {
-                    for version in key.versions.iter().filter(|version| version.decrypt) {
-                        match self.inner.decrypt(version, sealed, Arc::clone(&framed), deadline).await {
-                            Err(BackendError::InvalidCiphertext) => {}
-                            result => return result,
-                        }
+                    match self.inner.decrypt(first, sealed, framed, deadline).await {
+                        Err(BackendError::InvalidCiphertext) => {}
+                        result => return result,
                     }
                 }
                 Err(BackendError::InvalidCiphertext)
@@ -183,29 +186,28 @@ impl Inner {
 }
 
 impl Key {
+    /// Dates don't disable a key: what was encrypted before is still decrypted. One that is to refuse after its end does.
     fn is_enabled(&self) -> bool {
-        let dated = self.encrypting().or(self.versions.last());
-        !self.disabled && dated.is_none_or(in_its_dates)
+        !self.disabled
     }
 
     fn to_encrypt(&self) -> Result<&Version, BackendError> {
         if self.disabled {
             return Err(BackendError::Disabled);
         }
-        let version = self.encrypting().ok_or(BackendError::Usage)?;
-        if in_its_dates(version) { Ok(version) } else { Err(BackendError::Disabled) }
+        let today = today();
+        match self.encrypting(today) {
+            Some(version) => Ok(version),
+            None if self.is_out_of_dates(today) => Err(BackendError::Disabled),
+            None => Err(BackendError::Usage),
+        }
     }
 
     fn to_decrypt(&self) -> Result<&Key, BackendError> {
         match (self.disabled, self.decrypts()) {
             (true, _) => Err(BackendError::Disabled),
             (_, false) => Err(BackendError::Usage),
-            _ if !self.is_enabled() => Err(BackendError::Disabled),
             _ => Ok(self),
         }
     }
-}
-
-fn in_its_dates(version: &Version) -> bool {
-    !version.has_dates() || version.is_valid(today())
 }

@@ -4,10 +4,10 @@ use super::{Fleet, Inner};
 use crate::hsm::{Hsm, Watch, supervise};
 use crate::ivs::Ivs;
 use crate::settings::{FleetSettings, HsmSettings};
-use crate::uses::{Uses, UsesError};
+use crate::uses::Uses;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, RwLock};
 use std::thread;
 use std::time::Duration;
@@ -35,9 +35,6 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The file of use counts can't be read.
-    #[error("{0}")]
-    Uses(#[from] UsesError),
     /// No thread could be started.
     #[error("a thread can't be started: {0}")]
     Thread(std::io::Error),
@@ -67,8 +64,7 @@ impl Fleet {
             let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
             made.map_err(|source| StartError::Folder { path: path.clone(), source })?;
         }
-        let uses =
-            Uses::open(settings.state_folder.join("uses"), settings.warn_after, settings.refuse_after)?;
+        let uses = Uses::open(settings.state_folder.join("uses"), settings.warn_after, settings.refuse_after);
         let watch = Arc::new(Watch::default());
         let ivs = Arc::new(Ivs::default());
         let hsm = |hsm: &HsmSettings| {
@@ -91,6 +87,8 @@ impl Fleet {
             reserver: OnceLock::new(),
             changed: (Mutex::new(()), Condvar::new()),
             looked: Mutex::new(None),
+            troubles: Mutex::default(),
+            told_of_dates: AtomicBool::new(false),
             turn: AtomicUsize::new(0),
             _watch: Arc::clone(&watch),
         });

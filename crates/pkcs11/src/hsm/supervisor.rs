@@ -2,7 +2,7 @@
 
 use super::{Connected, Hsm, NO_MORE_REPLACED, Transport};
 use crate::call::{Call, wait};
-use crate::descriptions;
+use crate::descriptions::{self, Listing};
 use crate::fault::Fault;
 use crate::lane::hung::LIST_TIME;
 use crate::request::{Answer, Iv, Operation, Work};
@@ -110,6 +110,20 @@ pub(crate) fn supervise(hsm: &Arc<Hsm>, listed: &dyn Fn()) {
     hsm.end_process(&fault);
 }
 
+/// What is wrong with some of a token's keys, while the others serve.
+fn ill_kept(listing: &Listing) -> Option<String> {
+    let mut labels: Vec<&str> = listing.keys.iter().map(|key| key.label.as_str()).collect();
+    labels.sort_unstable();
+    let twice = labels.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
+    if let Some(label) = twice {
+        return Some(format!(
+            "several keys have the label '{label}', so that none of them is used; give each its own"
+        ));
+    }
+    let (first, count) = (listing.unreadable.first()?, listing.unreadable.len());
+    Some(format!("{count} objects can't be read and aren't used, the first of them {first}"))
+}
+
 /// Half of it, and up to as much again.
 fn jittered(time: Duration) -> Duration {
     let mut random = [0; 1];
@@ -169,7 +183,7 @@ impl Hsm {
         let listed =
             descriptions::decode_keys(&listed.data).map_err(|error| Fault::Lost(error.to_string()))?;
         let began = Instant::now();
-        let has = |label: &String| listed.iter().any(|key| key.label == *label);
+        let has = |label: &String| listed.keys.iter().any(|key| key.label == *label);
         let test_key = self.settings.test_key.clone();
         let degraded = match &test_key {
             None => Some("no test key is configured, so that encryption isn't checked".to_owned()),
@@ -180,7 +194,7 @@ impl Hsm {
                 let mut plaintext = vec![0; 32];
                 getrandom::fill(&mut plaintext).map_err(|error| Fault::Token(error.to_string()))?;
                 let sealed = self.ask(Operation::Encrypt, label, iv, Zeroizing::new(plaintext.clone()))?;
-                self.judge(Operation::Encrypt, &sealed)?;
+                self.judge(Operation::Encrypt, iv, &sealed)?;
                 let opened = self.ask(Operation::Decrypt, label, sealed.iv, sealed.data)?;
                 if *opened.data != plaintext {
                     return Err(Fault::Form("another plaintext than was encrypted".into()));
@@ -188,9 +202,11 @@ impl Hsm {
                 None
             }
         };
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(listed));
+        let ill = ill_kept(&listed);
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(listed.keys));
         let hung = self.lane.hung();
         Ok(match degraded {
+            None if ill.is_some() => ill,
             None if hung > 0 => Some(format!("{hung} calls hang in the module")),
             None if began.elapsed() > SLOW => Some("a check took more than 150 ms".into()),
             degraded => degraded,

@@ -60,10 +60,6 @@ impl TokenInfo {
     }
 }
 
-/// A key whose dates can't be read isn't used: these are never, and long ago.
-const UNREADABLE_START: u32 = 99_991_231;
-const UNREADABLE_END: u32 = 1;
-
 /// What a secret key says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyAttributes {
@@ -83,6 +79,18 @@ pub struct KeyAttributes {
     pub start_date: u32,
     /// CKA_END_DATE as `YYYYMMDD`; 0 for none.
     pub end_date: u32,
+    /// Whether the token has a date that it doesn't tell, or in a form that is none: it is treated as none.
+    pub has_odd_dates: bool,
+    /// CKA_CHECK_VALUE: the first bytes of what the key makes of zeros; empty where the token doesn't tell.
+    pub check_value: Vec<u8>,
+}
+
+impl KeyAttributes {
+    /// Whether two descriptions can be of the same key: their check values are equal, as far as both are known.
+    pub fn may_be(&self, other: &KeyAttributes) -> bool {
+        let (one, other) = (&self.check_value, &other.check_value);
+        one.is_empty() || other.is_empty() || one == other
+    }
 }
 
 /// A key to make.
@@ -156,6 +164,12 @@ fn date(bytes: &[u8]) -> Option<u32> {
     }
     let is_date = bytes.len() == 8 && bytes.iter().all(u8::is_ascii_digit);
     std::str::from_utf8(bytes).ok().filter(|_| is_date)?.parse().ok()
+}
+
+/// Whether a code says that it isn't the attribute's fault: the object, the session or the token is gone.
+fn loses_object(code: CK_RV) -> bool {
+    let reaction = crate::rv::reaction(code);
+    code == CKR_OBJECT_HANDLE_INVALID || reaction.repair != crate::rv::Repair::None
 }
 
 fn attribute(kind: CK_ATTRIBUTE_TYPE, value: &mut [u8]) -> CK_ATTRIBUTE {
@@ -236,6 +250,8 @@ impl Module {
             result => result?,
         }
         let label_len = filled(&template[0], 256);
+        let (start, end) = (self.date(session, key, CKA_START_DATE)?, self.date(session, key, CKA_END_DATE)?);
+        let check_value = self.check_value(session, key);
         let set = |field: &Field<1>| field.bytes[0] != 0;
         Ok(KeyAttributes {
             label: text(&label.bytes[..label_len]),
@@ -244,9 +260,24 @@ impl Module {
             sensitive: set(&sensitive),
             extractable: set(&extractable),
             value_len: CK_ULONG::from_ne_bytes(value_len.bytes),
-            start_date: self.date(session, key, CKA_START_DATE)?.unwrap_or(UNREADABLE_START),
-            end_date: self.date(session, key, CKA_END_DATE)?.unwrap_or(UNREADABLE_END),
+            start_date: start.unwrap_or(0),
+            end_date: end.unwrap_or(0),
+            has_odd_dates: start.is_none() || end.is_none(),
+            check_value,
         })
+    }
+
+    /// What tells a key from another with its label; empty where the token doesn't tell.
+    fn check_value(&self, session: SessionHandle, key: ObjectHandle) -> Vec<u8> {
+        let mut field = Field::<16>::new();
+        let mut template = [field.attribute(CKA_CHECK_VALUE)];
+        match self.attributes(session, key, &mut template) {
+            Ok(()) => {
+                let len = filled(&template[0], 16);
+                field.bytes.get(..len).unwrap_or_default().to_vec()
+            }
+            Err(_) => Vec::new(),
+        }
     }
 
     /// A date; 0 where the key has none, none where the module can't read it.
@@ -265,8 +296,8 @@ impl Module {
             }
             Err(error) if error.code == CKR_ATTRIBUTE_TYPE_INVALID => Ok(Some(0)),
             // SoftHSM2 2.6 says so for every date of a private object.
-            Err(error) if matches!(error.code, CKR_GENERAL_ERROR | CKR_ATTRIBUTE_SENSITIVE) => Ok(None),
-            Err(error) => Err(error),
+            Err(error) if loses_object(error.code) => Err(error),
+            Err(_) => Ok(None),
         }
     }
 

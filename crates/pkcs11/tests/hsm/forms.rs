@@ -175,3 +175,20 @@ fn a_module_that_is_not_safe_for_threads_is_called_one_at_a_time() {
         assert_eq!((rig.faults().overlaps(), rig.faults().most_inside_at_once()), (0, 1));
     }
 }
+
+#[test]
+fn an_hsm_that_takes_an_iv_of_its_own_although_it_was_given_one_is_taken_out() {
+    for isolation in BOTH {
+        let Some(rig) = rig("own-iv", isolation, |_| (), Quirks::default()) else { return };
+        eventually(|| rig.encrypt());
+        rig.faults().iv(Some(IvFault::Own));
+        let error = (0..3).find_map(|_| rig.encrypt().err()).unwrap();
+        let why = "another IV than it was given";
+        assert!(
+            matches!(&error, BackendError::Failed(text) | BackendError::Unavailable(text) if text.contains(why)),
+            "{error}"
+        );
+        assert!(rig.until(|rig| !rig.fleet.can_serve()));
+        assert!(matches!(rig.status(), Status::Unavailable(text) if text.contains(why)));
+    }
+}

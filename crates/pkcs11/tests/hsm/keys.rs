@@ -5,7 +5,7 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::aead::GcmParams;
 use cryptoki::object::Attribute;
 use holdfast_pkcs11::admin::{AdminError, Console, slots, warnings};
-use holdfast_pkcs11::{BackendError, Encrypted, Isolation, KeyDescription, KeySettings};
+use holdfast_pkcs11::{BackendError, Encrypted, Isolation, KeyDescription, KeySettings, Status};
 use holdfast_test_tokens::{Token, keys};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -72,7 +72,7 @@ fn usage_and_dates_come_from_the_keys_attributes() {
     let date = |year: &str| cryptoki::types::Date::new_from_str_slice(year, "01", "01").unwrap();
     let public = Attribute::Private(false);
     token.create_key_with("over", &[public.clone(), Attribute::EndDate(date("2001"))]);
-    // SoftHSM2 can't read the dates of a private key.
+    // SoftHSM2 can't read the dates of a private key, which is treated as undated.
     token.create_key_with("unreadable", &[Attribute::EndDate(date("2999"))]);
     token.create_key_with("not-yet", &[public.clone(), Attribute::StartDate(date("2999"))]);
     token.create_key_with(
@@ -97,8 +97,9 @@ fn usage_and_dates_come_from_the_keys_attributes() {
     };
     assert_eq!(describe("encrypts").unwrap(), [true, false, true]);
     assert_eq!(describe("decrypts").unwrap(), [false, true, true]);
-    assert_eq!(describe("over").unwrap(), [true, true, false]);
-    assert_eq!(describe("not-yet").unwrap(), [true, true, false]);
+    // What a date forbids is encrypting: old data is read as before.
+    assert_eq!(describe("over").unwrap(), [false, true, true]);
+    assert_eq!(describe("not-yet").unwrap(), [false, true, true]);
     assert_eq!(describe("now").unwrap(), [true, true, true]);
     assert_eq!(describe("off").unwrap(), [true, true, false]);
     // AES-128 isn't an external key.
@@ -108,10 +109,13 @@ fn usage_and_dates_come_from_the_keys_attributes() {
     assert!(matches!(encrypt(fleet, "decrypts"), Err(BackendError::Usage)));
     let of_encrypts = eventually(|| encrypt(fleet, "encrypts"));
     assert!(matches!(decrypt(fleet, "encrypts", &of_encrypts), Err(BackendError::Usage)));
-    for key in ["over", "not-yet", "off", "unreadable"] {
+    for key in ["over", "not-yet", "off"] {
         assert!(matches!(encrypt(fleet, key), Err(BackendError::Disabled)), "{key}");
-        assert!(matches!(decrypt(fleet, key, &made), Err(BackendError::Disabled)), "{key}");
     }
+    assert!(matches!(decrypt(fleet, "off", &made), Err(BackendError::Disabled)));
+    assert!(matches!(decrypt(fleet, "over", &made), Err(BackendError::InvalidCiphertext)));
+    // A date that can't be read forbids nothing.
+    eventually(|| encrypt(fleet, "unreadable"));
 }
 
 #[test]
@@ -232,4 +236,36 @@ fn an_operator_sees_tokens_and_makes_keys() {
     let speed = console.measure(&settings, "fresh", 3, |round| done.push(round)).unwrap();
     assert_eq!(done, [1, 2, 3]);
     assert!(!speed.encrypt.is_zero() && !speed.decrypt.is_zero());
+}
+
+#[test]
+fn a_label_with_another_key_on_each_hsm_encrypts_nothing_and_says_so() {
+    let parts: Option<Vec<_>> = ["one", "other"].into_iter().map(part).collect();
+    let Some(parts) = parts else { return };
+    for part in &parts {
+        part.token.create_key_with("apart", &[]);
+    }
+    let rig = Rig::start(parts, Isolation::Process, |_, _| ());
+    let is_told = |rig: &Rig| {
+        let told = |health: &holdfast_pkcs11::Health| matches!(&health.status, Status::Degraded(why) if why.contains("'apart'") && why.contains("check values"));
+        rig.fleet.health().iter().all(told)
+    };
+    assert!(rig.until(is_told), "{:?}", rig.fleet.health());
+    assert!(!rig.fleet.describe("apart").unwrap().encrypt);
+    assert!(matches!(encrypt(&rig.fleet, "apart"), Err(BackendError::Usage)));
+    // The key that is the same on both goes on.
+    eventually(|| rig.encrypt());
+}
+
+#[test]
+fn a_label_that_a_token_has_twice_is_no_key_and_the_others_serve() {
+    let Some(part) = part("twice") else { return };
+    part.token.create_key_with("double", &[]);
+    part.token.create_key_with("double", &[]);
+    let rig = Rig::start(vec![part], Isolation::Process, |_, _| ());
+    let is_told = |rig: &Rig| matches!(rig.status(), Status::Degraded(why) if why.contains("'double'"));
+    assert!(rig.until(is_told), "{:?}", rig.fleet.health());
+    assert!(encrypt(&rig.fleet, "double").is_err());
+    assert!(!rig.fleet.describe("double").unwrap().encrypt);
+    eventually(|| rig.encrypt());
 }
