@@ -58,6 +58,10 @@ pub trait KeyBackend: Send + Sync {
     ) -> Done<'a, Served<Zeroizing<Vec<u8>>>>;
     /// Encrypts and decrypts with a test key, now; in the background, not for a request.
     fn check(&self);
+    /// How many operations each key manager's module failed in, mended or not, by the key manager's name.
+    fn module_errors(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
     /// How many IVs each key manager that makes its own made wrong, by the key manager's name.
     fn bad_ivs(&self) -> Vec<(String, u64)> {
         Vec::new()

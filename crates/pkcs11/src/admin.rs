@@ -37,6 +37,14 @@ pub enum AdminError {
     /// There is no such key.
     #[error("the token has no AES-256 key '{0}'")]
     Missing(String),
+    /// A version without the one before it.
+    #[error("the token has no key '{before}': make that first, so that '{label}' is the version after it")]
+    Gap {
+        /// The version that was asked for.
+        label: String,
+        /// The one before it.
+        before: String,
+    },
     /// A label that can't be a key's.
     #[error("'{0}' can't be the name of a key: 1 to 128 of A-Z a-z 0-9 - . _")]
     Name(String),
@@ -163,12 +171,18 @@ impl Console {
 
     /// Makes an AES-256 key: sensitive, not extractable.
     pub fn create_key(&self, label: &str, encrypt: bool, decrypt: bool) -> Result<(), AdminError> {
-        let (name, _) = split_label(label);
+        let (name, number) = split_label(label);
         if !crate::catalog::is_key_id(name) {
             return Err(AdminError::Name(label.to_owned()));
         }
         if !self.module.find_aes_keys(self.session, Some(label))?.is_empty() {
             return Err(AdminError::Exists(label.to_owned()));
+        }
+        if number > 1 {
+            let before = label_of(name, number - 1);
+            if self.module.find_aes_keys(self.session, Some(&before))?.is_empty() {
+                return Err(AdminError::Gap { label: label.to_owned(), before });
+            }
         }
         self.module.create_aes_key(self.session, &KeyTemplate { label, encrypt, decrypt })?;
         Ok(())
@@ -198,7 +212,11 @@ impl Console {
         mut progress: impl FnMut(u32),
     ) -> Result<Speed, AdminError> {
         let key = self.module.find_aes_keys(self.session, Some(label))?;
-        let key = *key.first().ok_or_else(|| AdminError::Missing(label.to_owned()))?;
+        let key = match key.as_slice() {
+            [] => return Err(AdminError::Missing(label.to_owned())),
+            [key] => *key,
+            _ => return Err(Fault::AmbiguousLabel.into()),
+        };
         let key = GcmKey { module: &self.module, session: self.session, key, quirks: &hsm.quirks };
         let (mut encrypt, mut decrypt) = (Duration::ZERO, Duration::ZERO);
         let ivs = Ivs::default();

@@ -113,6 +113,7 @@ mod tests {
         let work = Work {
             operation: Operation::Encrypt,
             label: "k".into(),
+            check_value: [].into(),
             iv: Iv::zero(12),
             aad: [].into(),
             data: Arc::new(Zeroizing::new(Vec::new())),

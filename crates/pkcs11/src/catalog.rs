@@ -31,6 +31,10 @@ pub(crate) struct Version {
     pub(crate) label: Arc<str>,
     /// A bit for each HSM that has it.
     pub(crate) on: u16,
+    /// A bit for each HSM that has another key under this label than there was before.
+    pub(crate) replaced: u16,
+    /// CKA_CHECK_VALUE; empty where no HSM tells.
+    pub(crate) check_value: Arc<[u8]>,
     /// Whether the HSMs have different keys under this label, by their check values.
     pub(crate) differs: bool,
     pub(crate) encrypt: bool,
@@ -88,15 +92,21 @@ impl Key {
 /// What was found under a label.
 struct Found {
     on: u16,
+    replaced: u16,
     merged: KeyAttributes,
     differs: bool,
 }
 
 impl Found {
-    fn first(key: &KeyAttributes) -> Found {
-        Found { on: 0, merged: key.clone(), differs: false }
+    /// `bound`: the check value that the label's key had before.
+    fn first(key: &KeyAttributes, bound: Option<&(Arc<[u8]>, u16)>) -> Found {
+        let check_value = bound.map_or_else(|| key.check_value.clone(), |(bound, _)| bound.to_vec());
+        Found { on: 0, replaced: 0, merged: KeyAttributes { check_value, ..key.clone() }, differs: false }
     }
 }
+
+/// The check values of keys by their labels, since each was found first, and a bit for each HSM that had it.
+pub(crate) type Bound = HashMap<Arc<str>, (Arc<[u8]>, u16)>;
 
 /// All keys.
 #[derive(Debug, Default)]
@@ -133,11 +143,12 @@ pub(crate) fn is_key_id(name: &str) -> bool {
 }
 
 impl Catalog {
-    /// From what each HSM listed; none for one that hasn't been reached yet.
+    /// From what each HSM listed; none for one that hasn't been reached yet. `bound`: the check values that keys had before, by label.
     pub(crate) fn build(
         listings: &[Option<Arc<Vec<KeyAttributes>>>],
         settings: Option<&BTreeMap<String, KeySettings>>,
         hidden: &[String],
+        bound: &Bound,
         uses: &Uses,
     ) -> Catalog {
         let mut by_label: BTreeMap<&str, Found> = BTreeMap::new();
@@ -146,11 +157,18 @@ impl Catalog {
             let Some(listing) = listing else { continue };
             known |= 1 << index;
             for key in listing.iter().filter(|key| !is_hidden(&key.label, hidden)) {
-                let found = by_label.entry(&key.label).or_insert_with(|| Found::first(key));
-                let Found { on, merged, differs } = found;
+                let found = by_label
+                    .entry(&key.label)
+                    .or_insert_with(|| Found::first(key, bound.get(key.label.as_str())));
+                let Found { on, replaced, merged, differs } = found;
                 holding |= 1 << index;
                 if listing.iter().filter(|other| other.label == key.label).count() > 1 {
                     // Nobody can say which of them is meant: the HSM has none.
+                    continue;
+                }
+                let had = bound.get(key.label.as_str()).is_some_and(|(_, had)| had & (1 << index) != 0);
+                if had && !merged.may_be(key) {
+                    *replaced |= 1 << index;
                     continue;
                 }
                 *on |= 1 << index;
@@ -187,11 +205,17 @@ impl Catalog {
         for (id, name, key) in named {
             let Some(numbers) = versions.get(name) else { continue };
             let version = |(number, label): &(u32, &str)| {
-                let Found { on, merged: attributes, differs } = by_label.get(label)?;
+                let Found { on, replaced, merged: attributes, differs } = by_label.get(label)?;
                 Some(Version {
                     number: *number,
                     label: Arc::from(*label),
                     on: *on,
+                    replaced: *replaced,
+                    check_value: match differs {
+                        // Nobody can say which of them is meant.
+                        true => Arc::from([].as_slice()),
+                        false => Arc::from(attributes.check_value.as_slice()),
+                    },
                     differs: *differs,
                     encrypt: attributes.encrypt,
                     decrypt: attributes.decrypt,
@@ -232,7 +256,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let uses = Uses::open(folder.path().join("uses"), 1, 2);
         let listings: Vec<_> = listings.iter().map(|listing| listing.clone().map(Arc::new)).collect();
-        Catalog::build(&listings, settings, &["health".to_owned()], &uses)
+        Catalog::build(&listings, settings, &["health".to_owned()], &Bound::new(), &uses)
     }
 
     #[test]
@@ -327,6 +351,25 @@ mod tests {
         assert_eq!(encrypts(b"abc", b""), Some(2), "one that doesn't tell is believed");
         let three = [Some(vec![of("a", b"abc")]), Some(vec![of("a", b"")]), Some(vec![of("a", b"abd")])];
         assert!(build(&three, None).keys["a"].version(1).unwrap().differs);
+    }
+
+    #[test]
+    fn a_label_that_was_given_to_another_key_is_not_used_where_that_is_so() {
+        let of = |check: &[u8]| KeyAttributes { check_value: check.to_vec(), ..key("a") };
+        let folder = tempfile::tempdir().unwrap();
+        let uses = Uses::open(folder.path().join("uses"), 1, 2);
+        let bound = Bound::from([(Arc::from("a"), (Arc::from(b"abc".as_slice()), 0b1))]);
+        let build = |listings: &[&[u8]]| {
+            let listings: Vec<_> = listings.iter().map(|check| Some(Arc::new(vec![of(check)]))).collect();
+            let catalog = Catalog::build(&listings, None, &[], &bound, &uses);
+            let version = catalog.keys["a"].version(1).unwrap();
+            (version.on, version.replaced, catalog.keys["a"].encrypting(TODAY).is_some())
+        };
+        assert_eq!(build(&[b"abc"]), (0b1, 0, true));
+        assert_eq!(build(&[b"xyz"]), (0, 0b1, false));
+        assert_eq!(build(&[b"xyz", b"abc"]), (0b10, 0b1, false));
+        assert_eq!(build(&[b"abc", b"xyz"]), (0b11, 0, false), "this one never had it: the HSMs differ");
+        assert_eq!(build(&[b"abc", b""]), (0b11, 0, true), "one that doesn't tell is believed");
     }
 
     #[test]

@@ -39,16 +39,18 @@ impl Executor {
         result
     }
 
-    /// Encrypts, and decrypts what came of it. Each of the two is repaired by itself: the encryption counts as one use.
+    /// Encrypts, and decrypts what came of it. Each of the two is repaired by itself.
     fn encrypt_verified(&mut self, work: &Work) -> Result<Answer, Fault> {
         let of = |operation, iv, data: &Arc<Zeroizing<Vec<u8>>>| Work {
             operation,
             label: Arc::clone(&work.label),
+            check_value: Arc::clone(&work.check_value),
             iv,
             aad: Arc::clone(&work.aad),
             data: Arc::clone(data),
         };
-        let Answer { iv, data, .. } = self.attempt_or_repair(&of(Operation::Encrypt, work.iv, &work.data))?;
+        let Answer { iv, data, repaired, .. } =
+            self.attempt_or_repair(&of(Operation::Encrypt, work.iv, &work.data))?;
         // What the gate's `Verified` has.
         let mut hash = Sha256::new();
         for part in [&work.aad[..], iv.bytes(), data.as_slice()] {
@@ -63,7 +65,7 @@ impl Executor {
             Err(fault) => return Err(fault),
         }
         let data = Arc::try_unwrap(made).unwrap_or_else(|made| Zeroizing::new(made.to_vec()));
-        Ok(Answer { iv, data, verified: Some(hash.finalize().into()) })
+        Ok(Answer { iv, data, verified: Some(hash.finalize().into()), repaired })
     }
 
     fn attempt_or_repair(&mut self, work: &Work) -> Result<Answer, Fault> {
@@ -93,7 +95,12 @@ impl Executor {
             }
             Repair::None => false,
         };
-        match if repaired { self.attempt(work) } else { Err(fault) } {
+        let failed = match &fault {
+            Fault::Call(error) => Some(*error),
+            _ => None,
+        };
+        let again = if repaired { self.attempt(work) } else { Err(fault) };
+        match again.map(|answer| Answer { repaired: failed, ..answer }) {
             Err(Fault::Call(error))
                 if error.reaction().meaning == Meaning::Ambiguous
                     && self.was_altered(work, error.function) =>
@@ -112,23 +119,25 @@ impl Executor {
     fn attempt(&mut self, work: &Work) -> Result<Answer, Fault> {
         let session = self.session()?;
         let (module, quirks) = (self.token.module(), self.token.quirks());
-        let key =
-            |label| Ok::<_, Fault>(GcmKey { module, session, key: self.token.key(session, label)?, quirks });
+        let key = || {
+            let key = self.token.key(session, &work.label, &work.check_value)?;
+            Ok::<_, Fault>(GcmKey { module, session, key, quirks })
+        };
         match work.operation {
             Operation::List => {
                 let found = self.token.list_keys(session)?;
                 let data = Zeroizing::new(descriptions::encode_keys(&found));
-                Ok(Answer { iv: work.iv, data, verified: None })
+                Ok(Answer { iv: work.iv, data, verified: None, repaired: None })
             }
             // Verified by `encrypt_verified`.
             Operation::Encrypt | Operation::EncryptVerified => {
                 let mut iv = work.iv;
-                let made = key(&work.label)?.encrypt(&mut iv, &work.aad, &work.data)?;
-                Ok(Answer { iv, data: Zeroizing::new(made), verified: None })
+                let made = key()?.encrypt(&mut iv, &work.aad, &work.data)?;
+                Ok(Answer { iv, data: Zeroizing::new(made), verified: None, repaired: None })
             }
             Operation::Decrypt => {
-                let data = key(&work.label)?.decrypt(&work.iv, &work.aad, &work.data)?;
-                Ok(Answer { iv: work.iv, data, verified: None })
+                let data = key()?.decrypt(&work.iv, &work.aad, &work.data)?;
+                Ok(Answer { iv: work.iv, data, verified: None, repaired: None })
             }
         }
     }
@@ -158,6 +167,7 @@ impl Executor {
         let mut work = Work {
             operation: Operation::Encrypt,
             label,
+            check_value: Arc::from([].as_slice()),
             iv: Iv::random().map_err(random)?,
             aad: Arc::from(b"check".as_slice()),
             data: Arc::new(Zeroizing::new(b"check".to_vec())),

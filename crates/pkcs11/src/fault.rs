@@ -32,6 +32,9 @@ pub enum Fault {
     /// The token has no key with the label.
     #[error("the token has no AES-256 key with the label")]
     NoKey,
+    /// The label is another key's than when the version was found.
+    #[error("the label is another key's than it was, so it isn't used")]
+    OtherKey,
     /// Two keys have the label.
     #[error("the token has several keys with the label; give each its own")]
     AmbiguousLabel,
@@ -97,6 +100,7 @@ impl Fault {
             Fault::Call(error) => error.reaction().breaker,
             Fault::Altered(_)
             | Fault::NoKey
+            | Fault::OtherKey
             | Fault::AmbiguousLabel
             | Fault::Busy
             | Fault::Queued

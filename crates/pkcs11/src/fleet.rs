@@ -1,6 +1,6 @@
 //! One to ten HSMs with the same keys: each operation goes to the least loaded that serves, and to another if that fails.
 
-use crate::catalog::{Catalog, Key};
+use crate::catalog::{Bound, Catalog, Key};
 use crate::hsm::{Health, Hsm, Status, Watch};
 use crate::module::KeyAttributes;
 use crate::settings::FleetSettings;
@@ -32,6 +32,8 @@ struct Inner {
     looked: Mutex<Option<Instant>>,
     /// What is wrong with keys that HSMs have in common, and was told.
     troubles: Mutex<Vec<String>>,
+    /// Which key each label is, since it was found first: another one under the label isn't used.
+    bound: Mutex<Bound>,
     told_of_dates: AtomicBool,
     turn: AtomicUsize,
     // Held, so that it lives as long as the fleet.
@@ -120,7 +122,14 @@ impl Inner {
         let listings: Vec<_> = self.hsms.iter().map(|hsm| hsm.keys()).collect();
         let test_keys = self.settings.hsms.iter().filter_map(|hsm| hsm.test_key.clone());
         let hidden: Vec<_> = test_keys.chain(self.settings.hidden.iter().cloned()).collect();
-        let catalog = Catalog::build(&listings, self.settings.keys.as_ref(), &hidden, &self.uses);
+        let mut bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        let catalog = Catalog::build(&listings, self.settings.keys.as_ref(), &hidden, &bound, &self.uses);
+        let versions = catalog.keys.values().flat_map(|key| &key.versions);
+        for version in versions.filter(|version| !version.check_value.is_empty()) {
+            let first = || (Arc::clone(&version.check_value), 0);
+            bound.entry(Arc::clone(&version.label)).or_insert_with(first).1 |= version.on;
+        }
+        drop(bound);
         self.tell_of(&catalog, &listings);
         self.reserve();
         *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
@@ -143,7 +152,18 @@ impl Inner {
                 values.join(", ")
             )
         });
-        let mut found: Vec<String> = differing.collect();
+        let versions = catalog.keys.values().flat_map(|key| &key.versions);
+        let replaced = versions.filter(|version| version.replaced != 0).map(|version| {
+            let has = |(index, _): &(usize, &Arc<Hsm>)| version.replaced & (1 << index) != 0;
+            let hsms: Vec<&str> =
+                self.hsms.iter().enumerate().filter(has).map(|(_, hsm)| &*hsm.name).collect();
+            format!(
+                "the label '{}' is another key than before on {}, which isn't used: give the key its label back, or restart the host if the new one is meant",
+                version.label,
+                hsms.join(", ")
+            )
+        });
+        let mut found: Vec<String> = differing.chain(replaced).collect();
         found.sort_unstable();
         let mut told = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         for why in found.iter().filter(|why| !told.contains(why)) {
@@ -245,7 +265,12 @@ mod tests {
         };
         let fleet = Fleet::start(FleetSettings::new(vec![hsm("a"), hsm("b")], state.path())).unwrap();
         let [one, other] = fleet.inner.hsms.as_slice() else { panic!("two HSMs") };
-        let answer = Answer { iv: Iv::random().unwrap(), data: Zeroizing::new(Vec::new()), verified: None };
+        let answer = Answer {
+            iv: Iv::random().unwrap(),
+            data: Zeroizing::new(Vec::new()),
+            verified: None,
+            repaired: None,
+        };
         assert_eq!(one.judge(Operation::Encrypt, answer.iv, &answer), Ok(()));
         assert_eq!(other.judge(Operation::Encrypt, answer.iv, &answer), Err(Fault::RepeatedIv));
     }

@@ -8,7 +8,7 @@ use crate::lane::pace::quick_in_a_process;
 use crate::module::{KeyAttributes, TokenInfo};
 use crate::quirks::IvSource;
 use crate::request::{Answer, Iv, Operation};
-use crate::rv::Breaker;
+use crate::rv::{Breaker, CallError};
 use crate::settings::{HsmSettings, Isolation, WorkerCommand};
 use crate::token::TokenSettings;
 use holdfast_secret::Secret;
@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+mod errors;
 mod process;
 mod supervisor;
 mod threads;
@@ -27,8 +28,6 @@ pub(crate) use supervisor::supervise;
 pub use supervisor::{Health, Status};
 pub(crate) use watch::Watch;
 
-/// For how long connecting may take before it counts as hung.
-pub(crate) const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// After so many failures in a row an HSM leaves service.
 const FAILURES: u32 = 3;
 
@@ -64,6 +63,7 @@ pub(crate) struct Hsm {
     /// Why it never serves again while this process lives: a bad IV.
     unfit: OnceLock<Fault>,
     bad_ivs: AtomicU64,
+    errors: errors::Errors,
     watch: Weak<Watch>,
     check_interval: Duration,
 }
@@ -106,6 +106,7 @@ impl Hsm {
             ivs,
             unfit: OnceLock::new(),
             bad_ivs: AtomicU64::new(0),
+            errors: errors::Errors::default(),
             watch,
             check_interval,
             settings,
@@ -193,6 +194,11 @@ impl Hsm {
         }
     }
 
+    /// An error of the module, mended or not.
+    pub(crate) fn note(&self, error: &CallError) {
+        self.errors.note(&self.name, error);
+    }
+
     /// Learns from an operation's end.
     pub(crate) fn record(&self, fault: Option<&Fault>) {
         let Some(fault) = fault else {
@@ -206,7 +212,9 @@ impl Hsm {
         }
         match fault.breaker() {
             // The keys are others than were listed.
-            Breaker::Keep if matches!(fault, Fault::NoKey | Fault::AmbiguousLabel) => self.check_soon(),
+            Breaker::Keep if matches!(fault, Fault::NoKey | Fault::OtherKey | Fault::AmbiguousLabel) => {
+                self.check_soon()
+            }
             Breaker::Keep => {}
             Breaker::Open => self.trip(&fault.to_string()),
             Breaker::Count => {
@@ -305,6 +313,7 @@ impl Hsm {
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let age = health.checked.map(|checked| checked.elapsed()).unwrap_or_default();
         health.bad_ivs = self.bad_ivs.load(Ordering::Relaxed);
+        health.errors = self.errors.count();
         if let Some(fault) = self.unfit.get() {
             health.status = Status::Unavailable(format!("{fault}; it is out until the host is restarted"));
         }

@@ -1,8 +1,9 @@
 //! Which PINs were refused, so that none is tried twice: not in this process, not after a restart.
 //!
-//! A PIN is entered here before it is tried and taken out when the token accepts it, so a kill in between counts as a
-//! failed try; only a host that saw the token accept this PIN before tries it again then. What is written is Argon2id of
-//! the PIN with what the token says it is, since PINs are short.
+//! A PIN is entered here before it is tried, so that a kill in between is seen. It is then tried again where the token's flags
+//! say that no try was lost, but for [`TRIES`] times at most, as some tokens don't tell; one that the token accepted before, as often
+//! as it takes. What is written is Argon2id of the PIN with what the token says it is, since PINs are short; of one that was
+//! accepted a single byte of that, which leads nobody to it.
 //!
 //! A ledger is a token's and not a setting's: whatever an operator calls an HSM, however it is found and whichever process
 //! logs in, a token's PIN is tried once.
@@ -65,13 +66,40 @@ pub struct Trial {
 pub struct Entry {
     salt: [u8; SALT_LEN],
     hash: [u8; HASH_LEN],
-    refused: bool,
+    mark: Mark,
+}
+
+/// What became of a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    /// It is under way or was cut short, and is so many of them.
+    Tried(u8),
+    /// The same, of a PIN that was accepted before.
+    TriedAgain,
+    Refused,
+    Accepted,
+}
+
+impl Entry {
+    fn is_of(&self, hash: &[u8; HASH_LEN]) -> bool {
+        match self.mark {
+            Mark::Accepted => self.hash[0] == hash[0],
+            _ => self.hash == *hash,
+        }
+    }
+
+    fn accepted(self) -> Entry {
+        let mut hash = [0; HASH_LEN];
+        hash[0] = self.hash[0];
+        Entry { hash, mark: Mark::Accepted, ..self }
+    }
 }
 
 const SALT_LEN: usize = 16;
 const HASH_LEN: usize = 32;
 const ENTRIES: usize = 32;
-const REFUSED: &str = " refused";
+/// How often a PIN is tried that no token accepted yet, if each try is cut short.
+pub const TRIES: u8 = 3;
 /// For another process's login to end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -101,26 +129,37 @@ impl PinLedger {
     }
 
     /// Enters a PIN that is about to be tried, unless it was before. `proven`: this token accepted it before, so that a try
-    /// that was cut short says nothing against it. Looks and enters in one step, so that of several processes one tries.
-    pub fn enter(&self, token: &TokenInfo, pin: &Secret, proven: bool) -> Result<Standing, LedgerError> {
+    /// that was cut short says nothing against it. `unspent`: the token says that no try was lost. Looks and enters in one step, so
+    /// that of several processes one tries.
+    pub fn enter(
+        &self,
+        token: &TokenInfo,
+        pin: &Secret,
+        proven: bool,
+        unspent: bool,
+    ) -> Result<Standing, LedgerError> {
         let mut salt = [0; SALT_LEN];
         getrandom::fill(&mut salt).map_err(|error| LedgerError::Hash(error.to_string()))?;
-        let entry = Entry { salt, hash: hash(token, pin, &salt)?, refused: false };
+        let hashed = hash(token, pin, &salt)?;
         self.change(|entries| {
-            let mut known = None;
-            for (index, entry) in entries.iter().enumerate() {
-                if hash(token, pin, &entry.salt)? != entry.hash {
-                } else if entry.refused {
-                    return Ok(Standing::Refused);
-                } else {
-                    known = Some(index);
+            let (mut others, mut tries, mut accepted) = (Vec::new(), 0, proven);
+            for entry in entries.iter() {
+                if !entry.is_of(&hash(token, pin, &entry.salt)?) {
+                    others.push(*entry);
+                    continue;
+                }
+                match entry.mark {
+                    Mark::Refused => return Ok(Standing::Refused),
+                    Mark::Tried(count) => tries = tries.max(count),
+                    Mark::TriedAgain | Mark::Accepted => accepted = true,
                 }
             }
-            match known {
-                Some(_) if !proven => return Ok(Standing::Unended),
-                Some(index) => drop(entries.remove(index)),
-                None => {}
+            if tries > 0 && !accepted && (!unspent || tries >= TRIES) {
+                return Ok(Standing::Unended);
             }
+            let mark = if accepted { Mark::TriedAgain } else { Mark::Tried(tries + 1) };
+            let entry = Entry { salt, hash: hashed, mark };
+            *entries = others;
             entries.push(entry);
             let excess = entries.len().saturating_sub(ENTRIES);
             entries.drain(..excess);
@@ -132,15 +171,27 @@ impl PinLedger {
     pub fn refuse(&self, entry: &Entry) -> Result<(), LedgerError> {
         let same = |other: &&mut Entry| other.salt == entry.salt;
         self.change(|entries| {
-            entries.iter_mut().filter(same).for_each(|entry| entry.refused = true);
+            entries.iter_mut().filter(same).for_each(|entry| entry.mark = Mark::Refused);
             Ok(())
         })
     }
 
-    /// Takes an entry out: the token accepted the PIN, or didn't judge it.
+    /// The token accepted it: that is remembered of this PIN, and of no other.
+    pub fn accept(&self, entry: &Entry) -> Result<(), LedgerError> {
+        self.change(|entries| {
+            entries.retain(|other| other.salt != entry.salt && other.mark != Mark::Accepted);
+            entries.push(entry.accepted());
+            Ok(())
+        })
+    }
+
+    /// The token didn't judge the PIN: it is as before the try.
     pub fn withdraw(&self, entry: &Entry) -> Result<(), LedgerError> {
         self.change(|entries| {
             entries.retain(|other| other.salt != entry.salt);
+            if entry.mark == Mark::TriedAgain {
+                entries.push(entry.accepted());
+            }
             Ok(())
         })
     }
@@ -164,7 +215,7 @@ impl PinLedger {
         |source| LedgerError::File { path: self.path.clone(), source }
     }
 
-    /// One line an entry: salt and hash in hexadecimal, and a mark where the token refused it.
+    /// One line an entry: salt and hash in hexadecimal, and what became of it.
     fn read(&self) -> Result<Vec<Entry>, LedgerError> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
@@ -172,9 +223,17 @@ impl PinLedger {
             Err(error) => return Err(self.failed()(error)),
         };
         let entry = |line: &str| {
-            let (line, refused) = line.strip_suffix(REFUSED).map_or((line, false), |line| (line, true));
-            let (salt, hash) = line.split_once(' ')?;
-            Some(Entry { salt: unhex(salt)?, hash: unhex(hash)?, refused })
+            let mut words = line.split(' ');
+            let (salt, hash) = (unhex(words.next()?)?, unhex(words.next()?)?);
+            let mark = match (words.next(), words.next()) {
+                (None, _) => Mark::Tried(1),
+                (Some("refused"), None) => Mark::Refused,
+                (Some("accepted"), None) => Mark::Accepted,
+                (Some("again"), None) => Mark::TriedAgain,
+                (Some("tried"), Some(count)) => Mark::Tried(count.parse().ok()?),
+                _ => return None,
+            };
+            Some(Entry { salt, hash, mark })
         };
         let damaged =
             || io::Error::new(io::ErrorKind::InvalidData, "a line is damaged; delete the file to try again");
@@ -185,7 +244,12 @@ impl PinLedger {
     }
 
     fn write(&self, entries: &[Entry]) -> Result<(), LedgerError> {
-        let mark = |entry: &Entry| if entry.refused { REFUSED } else { "" };
+        let mark = |entry: &Entry| match entry.mark {
+            Mark::Tried(count) => format!(" tried {count}"),
+            Mark::TriedAgain => " again".into(),
+            Mark::Refused => " refused".into(),
+            Mark::Accepted => " accepted".into(),
+        };
         let line = |entry: &Entry| format!("{} {}{}\n", hex(&entry.salt), hex(&entry.hash), mark(entry));
         let text: String = entries.iter().map(line).collect();
         replace(&self.path, text.as_bytes()).map_err(self.failed())

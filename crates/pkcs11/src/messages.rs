@@ -144,9 +144,10 @@ pub(crate) fn encode_work(out: &mut Vec<u8>, (place, generation): Id, few: bool,
     let mut writer = Writer(std::mem::take(out));
     writer.0.clear();
     // All room at once: growing would leave the text in freed memory.
-    writer.0.reserve(64 + work.label.len() + work.aad.len() + work.data.len());
+    writer.0.reserve(96 + work.label.len() + work.aad.len() + work.data.len());
     writer.u32(place).u64(generation).u8(few.into()).u8(index(&OPERATIONS, &work.operation));
-    writer.bytes(work.iv.bytes()).bytes(work.label.as_bytes()).bytes(&work.aad).bytes(&work.data);
+    writer.bytes(work.iv.bytes()).bytes(work.label.as_bytes()).bytes(&work.check_value);
+    writer.bytes(&work.aad).bytes(&work.data);
     *out = writer.0;
 }
 
@@ -157,10 +158,11 @@ pub(crate) fn decode_work(message: &[u8]) -> Result<(Id, bool, Work), Malformed>
     let operation = item(&OPERATIONS, reader.u8()?)?;
     let iv = Iv::from_slice(reader.bytes()?).ok_or(Malformed)?;
     let label = std::str::from_utf8(reader.bytes()?).map_err(|_| Malformed)?;
+    let check_value = Arc::from(reader.bytes()?);
     let aad = Arc::from(reader.bytes()?);
     let data = Arc::new(Zeroizing::new(reader.bytes()?.to_vec()));
     reader.end()?;
-    Ok((id, few, Work { operation, label: Arc::from(label), iv, aad, data }))
+    Ok((id, few, Work { operation, label: Arc::from(label), check_value, iv, aad, data }))
 }
 
 /// Writes the end of an operation over `out`, and how many microseconds it took.
@@ -179,6 +181,10 @@ pub(crate) fn encode_end(
             writer.0.reserve(96 + answer.data.len());
             let verified = answer.verified.as_ref().map_or(&[][..], |digest| digest);
             writer.u8(1).bytes(answer.iv.bytes()).bytes(&answer.data).bytes(verified);
+            match &answer.repaired {
+                Some(error) => writer.u8(1).u8(index(&FUNCTIONS, &error.function)).u64(error.code),
+                None => writer.u8(0),
+            };
         }
         Err(fault) => write_fault(writer.u8(0), fault),
     }
@@ -198,7 +204,11 @@ pub(crate) fn decode_end(message: &[u8]) -> Result<(Id, u32, Result<Answer, Faul
                 [] => None,
                 digest => Some(digest.try_into().map_err(|_| Malformed)?),
             };
-            Ok(Answer { iv, data, verified })
+            let repaired = match reader.u8()? {
+                0 => None,
+                _ => Some(CallError { function: item(&FUNCTIONS, reader.u8()?)?, code: reader.u64()? }),
+            };
+            Ok(Answer { iv, data, verified, repaired })
         }
     };
     reader.end()?;
@@ -216,6 +226,7 @@ fn write_fault(out: &mut Writer, fault: &Fault) {
         Fault::Token(text) => (6, text.as_str()),
         Fault::Locked => (7, ""),
         Fault::Unverified => (8, ""),
+        Fault::OtherKey => (9, ""),
         // These are found in the host only.
         Fault::ZeroIv
         | Fault::RepeatedIv
@@ -245,6 +256,7 @@ fn read_fault(reader: &mut Reader<'_>) -> Result<Fault, Malformed> {
         6 => Fault::Token(text),
         7 => Fault::Locked,
         8 => Fault::Unverified,
+        9 => Fault::OtherKey,
         _ => return Err(Malformed),
     })
 }
@@ -280,6 +292,7 @@ mod tests {
         let work = Work {
             operation: Operation::Decrypt,
             label: "k#2".into(),
+            check_value: b"abc".as_slice().into(),
             iv: Iv::from_slice(&[9; 16]).unwrap(),
             aad: b"aad".as_slice().into(),
             data: Arc::new(Zeroizing::new(vec![1, 2, 3])),
@@ -289,6 +302,7 @@ mod tests {
         let (id, few, read) = decode_work(&message).unwrap();
         assert_eq!((id, few), ((7, 8), true));
         assert_eq!((read.operation, &*read.label, read.iv), (work.operation, "k#2", work.iv));
+        assert_eq!(read.check_value[..], *b"abc");
         assert_eq!((&*read.aad, read.data.as_slice()), (&*work.aad, work.data.as_slice()));
         for len in 0..message.len() {
             assert!(decode_work(&message[..len]).is_err());
@@ -303,17 +317,21 @@ mod tests {
             Fault::Token("absent".into()),
             Fault::Locked,
             Fault::Unverified,
+            Fault::OtherKey,
         ];
         for fault in ends {
             encode_end(&mut message, (1, 2), 3, &Err(fault.clone()));
             let (id, took, result) = decode_end(&message).unwrap();
             assert_eq!((id, took, result.err()), ((1, 2), 3, Some(fault)));
         }
-        for verified in [None, Some([6; 32])] {
-            let answer = Answer { iv: work.iv, data: Zeroizing::new(vec![5; 40]), verified };
+        let failed = CallError { function: "C_Encrypt", code: 0x30 };
+        for (verified, repaired) in [(None, None), (Some([6; 32]), Some(failed))] {
+            let data = Zeroizing::new(vec![5; 40]);
+            let answer = Answer { iv: work.iv, data, verified, repaired };
             encode_end(&mut message, (1, 2), 3, &Ok(answer));
             let read = decode_end(&message).unwrap().2.unwrap();
             assert_eq!((read.data.as_slice(), read.verified), ([5; 40].as_slice(), verified));
+            assert_eq!(read.repaired, repaired);
         }
     }
 }

@@ -74,6 +74,8 @@ pub struct Work {
     pub operation: Operation,
     /// The version's label on the token.
     pub label: std::sync::Arc<str>,
+    /// The key's CKA_CHECK_VALUE, as it was when the version was found; empty where none is known.
+    pub check_value: std::sync::Arc<[u8]>,
     /// The IV; where the HSM makes it, it comes back in the [`Answer`].
     pub iv: Iv,
     /// The framed additional authenticated data.
@@ -91,4 +93,6 @@ pub struct Answer {
     /// SHA-256 over AAD, IV, ciphertext and tag before they were decrypted again, and what that gave
     /// ([`Operation::EncryptVerified`]).
     pub verified: Option<[u8; 32]>,
+    /// What failed before, where it was mended and the operation was tried a second time.
+    pub repaired: Option<crate::rv::CallError>,
 }

@@ -77,6 +77,11 @@ impl Known {
     fn is(&self, now: &KeyAttributes) -> bool {
         self.check_value == now.check_value
     }
+
+    /// Whether this can be the key with the check value that was known of it.
+    fn may_be(&self, check_value: &[u8]) -> bool {
+        check_value.is_empty() || self.check_value.is_empty() || *self.check_value == *check_value
+    }
 }
 
 /// Sessions belong to an epoch; a new one begins when the token is found anew or logged in to anew.
@@ -265,16 +270,26 @@ impl Token {
     }
 
     /// A key's handle, from the cache or the token. What is in the cache is looked at again every now and then: a key may have been
-    /// given another label, or its handle to another key.
-    pub(crate) fn key(&self, session: SessionHandle, label: &Arc<str>) -> Result<ObjectHandle, Fault> {
+    /// given another label, or its handle to another key. `check_value`: of the key that is meant, where it is known.
+    pub(crate) fn key(
+        &self,
+        session: SessionHandle,
+        label: &Arc<str>,
+        check_value: &[u8],
+    ) -> Result<ObjectHandle, Fault> {
         let cached = self.keys.read().unwrap_or_else(PoisonError::into_inner).get(label).cloned();
         let epoch = self.epoch();
         if let Some(known) = cached {
-            if known.looked.elapsed() < LOOK_EVERY {
+            if known.may_be(check_value) && known.looked.elapsed() < LOOK_EVERY {
                 return Ok(known.handle);
             }
             match self.module.key_attributes(session, known.handle) {
-                Ok(now) if now.label == **label && now.value_len == 32 && known.is(&now) => {
+                Ok(now)
+                    if now.label == **label
+                        && now.value_len == 32
+                        && known.is(&now)
+                        && known.may_be(check_value) =>
+                {
                     self.remember(label, epoch, Known { looked: Instant::now(), ..known.clone() });
                     return Ok(known.handle);
                 }
@@ -293,11 +308,12 @@ impl Token {
         if attributes.value_len != 32 {
             return Err(Fault::NoKey);
         }
-        self.remember(
-            label,
-            epoch,
-            Known { handle, check_value: attributes.check_value, looked: Instant::now() },
-        );
+        let known = Known { handle, check_value: attributes.check_value, looked: Instant::now() };
+        if !known.may_be(check_value) {
+            // The label was given to another key: what that makes, nobody could tell from what the first one made.
+            return Err(Fault::OtherKey);
+        }
+        self.remember(label, epoch, known);
         Ok(handle)
     }
 

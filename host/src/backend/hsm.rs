@@ -121,6 +121,10 @@ impl KeyBackend for HsmBackend {
     /// The fleet checks its HSMs by itself.
     fn check(&self) {}
 
+    fn module_errors(&self) -> Vec<(String, u64)> {
+        self.fleet.health().into_iter().map(|health| (health.name, health.errors)).collect()
+    }
+
     fn bad_ivs(&self) -> Vec<(String, u64)> {
         self.fleet.health().into_iter().map(|health| (health.name, health.bad_ivs)).collect()
     }

@@ -206,5 +206,14 @@ fn key_managers(page: &mut Page<'_>, stores: &KeyStores) -> fmt::Result {
         let of_store = move |hsm| [("key_store", store.name.clone()), ("hsm", hsm)];
         store.backend.bad_ivs().into_iter().map(move |(hsm, count)| (of_store(hsm), count))
     });
-    page.counters("hsm_bad_ivs", "IVs that an HSM made of zeros, or twice.", bad_ivs)
+    page.counters(
+        "hsm_bad_ivs",
+        "IVs that an HSM made of zeros, twice, or in place of the host's.",
+        bad_ivs,
+    )?;
+    let errors = stores.iter().flat_map(|store| {
+        let of_store = move |hsm| [("key_store", store.name.clone()), ("hsm", hsm)];
+        store.backend.module_errors().into_iter().map(move |(hsm, count)| (of_store(hsm), count))
+    });
+    page.counters("hsm_errors", "Operations in which a module failed, mended or not.", errors)
 }

@@ -6,6 +6,7 @@ use crate::catalog::Version;
 use crate::fault::Fault;
 use crate::quirks::IvSource;
 use crate::request::{Answer, Iv, Operation, Work};
+use crate::rv::Repair;
 use holdfast_gate::backend::BackendError;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -62,6 +63,7 @@ impl Inner {
             let work = Work {
                 operation,
                 label: Arc::clone(&version.label),
+                check_value: Arc::clone(&version.check_value),
                 iv,
                 aad: Arc::clone(&aad),
                 data: Arc::clone(&data),
@@ -69,7 +71,21 @@ impl Inner {
             let result = match hsm.submit(Call::new(work, until), false) {
                 Ok(pending) => {
                     attempts += 1;
-                    pending.await
+                    let result = pending.await;
+                    let failed = match &result {
+                        Ok(answer) => answer.repaired,
+                        Err(Fault::Call(error)) => Some(*error),
+                        Err(_) => None,
+                    };
+                    if let Some(error) = failed {
+                        hsm.note(&error);
+                        // The module may have encrypted before it failed: a try that was repeated is two uses.
+                        if operation.encrypts() && error.reaction().repair != Repair::None {
+                            // Where none is left, the next encryption says so.
+                            let _ = self.uses.count(&version.label, &version.counter);
+                        }
+                    }
+                    result
                 }
                 Err(fault) => Err(fault),
             };

@@ -50,6 +50,8 @@ pub struct Health {
     pub checked: Option<Instant>,
     /// How many IVs it made that were zeros or had been there before. One is enough to be out of service for good.
     pub bad_ivs: u64,
+    /// How many operations the module failed in with an error that isn't about the ciphertext or the key's usage, mended or not.
+    pub errors: u64,
 }
 
 impl Health {
@@ -62,6 +64,7 @@ impl Health {
             status: Status::Unavailable("it was not checked yet".into()),
             checked: None,
             bad_ivs: 0,
+            errors: 0,
         }
     }
 }
@@ -172,7 +175,8 @@ impl Hsm {
     ) -> Result<Answer, Fault> {
         let aad = Arc::from(b"holdfast health check".as_slice());
         let time = if operation == Operation::List { LIST_TIME } else { CHECK_TIME };
-        let work = Work { operation, label: label.into(), iv, aad, data: Arc::new(data) };
+        let check_value = Arc::from([].as_slice());
+        let work = Work { operation, label: label.into(), check_value, iv, aad, data: Arc::new(data) };
         wait(self.submit(Call::new(work, Instant::now() + time), true)?)
     }
 

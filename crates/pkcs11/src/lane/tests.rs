@@ -16,6 +16,7 @@ fn lane() -> Lane {
 
 fn push(lane: &Lane, operation: Operation) {
     let work = Work {
+        check_value: [].into(),
         operation,
         label: "k".into(),
         iv: Iv::zero(12),

@@ -6,7 +6,7 @@ fn token(serial: &str) -> TokenInfo {
 }
 
 fn enter(ledger: &PinLedger, serial: &str, pin: &[u8]) -> Standing {
-    ledger.enter(&token(serial), &Secret::copy_from(pin), false).unwrap()
+    ledger.enter(&token(serial), &Secret::copy_from(pin), false, false).unwrap()
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_login_waits_for_another_that_is_under_way() {
 }
 
 #[test]
-fn an_accepted_pin_leaves_no_trace() {
+fn a_pin_that_was_not_judged_leaves_no_trace() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = PinLedger::of(&token("A"), folder.path());
     let Standing::Try(entry) = enter(&ledger, "A", b"2222") else { panic!("it wasn't tried") };
@@ -85,9 +85,51 @@ fn a_try_that_was_cut_short_is_repeated_only_where_the_token_accepted_the_pin_be
     assert!(matches!(enter(&ledger, "A", b"1111"), Standing::Try(_)));
     assert_eq!(enter(&ledger, "A", b"1111"), Standing::Unended);
     let pin = Secret::copy_from(b"1111");
-    let Standing::Try(entry) = ledger.enter(&token("A"), &pin, true).unwrap() else { panic!("not tried") };
+    let Standing::Try(entry) = ledger.enter(&token("A"), &pin, true, false).unwrap() else {
+        panic!("not tried")
+    };
     ledger.refuse(&entry).unwrap();
-    assert_eq!(ledger.enter(&token("A"), &pin, true).unwrap(), Standing::Refused);
+    assert_eq!(ledger.enter(&token("A"), &pin, true, true).unwrap(), Standing::Refused);
+}
+
+#[test]
+fn a_try_that_was_cut_short_is_repeated_where_no_try_was_lost_but_not_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let pin = Secret::copy_from(b"1111");
+    let enter = |unspent| {
+        let ledger = PinLedger::of(&token("A"), folder.path());
+        ledger.enter(&token("A"), &pin, false, unspent).unwrap()
+    };
+    for _ in 0..TRIES {
+        assert!(matches!(enter(true), Standing::Try(_)));
+        assert_eq!(enter(false), Standing::Unended);
+    }
+    assert_eq!(enter(true), Standing::Unended);
+}
+
+#[test]
+fn what_was_accepted_is_known_after_a_restart_until_it_is_refused_and_by_one_byte_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let tries = |pin: &[u8]| {
+        let ledger = PinLedger::of(&token("A"), folder.path());
+        match enter(&ledger, "A", pin) {
+            Standing::Try(entry) => Ok((ledger, entry)),
+            other => Err(other),
+        }
+    };
+    let (ledger, entry) = tries(b"1111").unwrap();
+    ledger.accept(&entry).unwrap();
+    let text = fs::read_to_string(ledger.path()).unwrap();
+    assert_eq!(text.split(' ').nth(1).unwrap()[2..], *"00".repeat(HASH_LEN - 1));
+    // Cut short as often as you like, and not judged.
+    for _ in 0..2 * TRIES {
+        tries(b"1111").unwrap();
+    }
+    let (ledger, entry) = tries(b"1111").unwrap();
+    ledger.withdraw(&entry).unwrap();
+    let (ledger, entry) = tries(b"1111").unwrap();
+    ledger.refuse(&entry).unwrap();
+    assert_eq!(tries(b"1111").unwrap_err(), Standing::Refused);
 }
 
 #[test]
@@ -107,5 +149,5 @@ fn a_damaged_ledger_lets_no_pin_be_tried() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = PinLedger::of(&token("A"), folder.path());
     fs::write(ledger.path(), "what").unwrap();
-    assert!(ledger.enter(&token("A"), &Secret::copy_from(b"1"), true).is_err());
+    assert!(ledger.enter(&token("A"), &Secret::copy_from(b"1"), true, true).is_err());
 }

@@ -54,6 +54,11 @@ impl TokenInfo {
         self.flags & CKF_LOGIN_REQUIRED != 0
     }
 
+    /// Whether the PIN is entered at the token itself.
+    pub fn has_protected_path(&self) -> bool {
+        self.flags & CKF_PROTECTED_AUTHENTICATION_PATH != 0
+    }
+
     /// Whether the token was initialised.
     pub fn is_initialized(&self) -> bool {
         self.flags & CKF_TOKEN_INITIALIZED != 0

@@ -26,6 +26,18 @@ impl Token {
         if !info.needs_login() {
             return Ok(());
         }
+        if info.has_protected_path() {
+            return refused(
+                "the token takes its PIN at a keypad of its own (CKF_PROTECTED_AUTHENTICATION_PATH), which a server can't serve: have it take the PIN from software",
+            );
+        }
+        if pin.expose().is_empty() {
+            return refused("the PIN is empty, so it isn't tried; write it into its file or variable");
+        }
+        let is_blank = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_whitespace);
+        if is_blank(pin.expose().first()) || is_blank(pin.expose().last()) {
+            return refused("the PIN begins or ends with a blank, so it isn't tried; take the blank out");
+        }
         if info.is_locked() {
             return Err(Fault::Locked);
         }
@@ -35,9 +47,9 @@ impl Token {
             );
         }
         // Where the token says that wrong PINs were tried, a try that was cut short may have been one.
-        let proven = self.proven.load(Ordering::Acquire) && !info.is_pin_count_low();
+        let (proven, unspent) = (self.proven.load(Ordering::Acquire), !info.is_pin_count_low());
         let once_more = format!("or delete {} to try it once more", ledger.path().display());
-        let entry = match ledger.enter(&info, pin, proven).map_err(failed)? {
+        let entry = match ledger.enter(&info, pin, proven, unspent).map_err(failed)? {
             Standing::Try(entry) => entry,
             Standing::Refused => {
                 return refused(&format!(
@@ -46,26 +58,35 @@ impl Token {
             }
             Standing::Unended => {
                 return refused(&format!(
-                    "a try of this PIN was cut short, so it may have been refused before and isn't tried again; {once_more}"
+                    "tries of this PIN were cut short, so the token may have counted them as wrong, and it isn't tried again; {once_more}"
                 ));
             }
         };
         match self.module.login(session, pin) {
             Ok(()) => {
                 self.proven.store(true, Ordering::Release);
-                ledger.withdraw(&entry).map_err(failed)
+                ledger.accept(&entry).map_err(failed)
             }
             Err(error) if error.code == CKR_USER_ALREADY_LOGGED_IN => ledger.withdraw(&entry).map_err(failed),
             Err(error) => {
                 match verdict(error.code) {
                     Verdict::None => ledger.withdraw(&entry).map_err(failed)?,
-                    Verdict::Unclear if proven => ledger.withdraw(&entry).map_err(failed)?,
-                    Verdict::Unclear => {}
+                    Verdict::Transient if proven || (unspent && self.has_all_tries(slot)) => {
+                        ledger.withdraw(&entry).map_err(failed)?
+                    }
+                    // A later try counts it: see the ledger.
+                    Verdict::Transient | Verdict::Unclear => {}
                     Verdict::Refused => ledger.refuse(&entry).map_err(failed)?,
                 }
                 Err(Fault::Call(error))
             }
         }
+    }
+
+    /// Whether the token says that no wrong PIN was tried since the last login.
+    fn has_all_tries(&self, slot: SlotId) -> bool {
+        let info = self.module.token_info(slot);
+        info.is_ok_and(|info| !info.is_pin_count_low() && !info.is_final_try() && !info.is_locked())
     }
 
     /// Logs in again, for all sessions, after a call that says that nobody is. `epoch` is that of its session.
@@ -86,9 +107,11 @@ impl Token {
 enum Verdict {
     /// Nothing: it wasn't looked at.
     None,
-    /// Perhaps it was looked at, and cost a try.
+    /// Nothing by itself: the token or the module failed.
+    Transient,
+    /// A vendor's own code: perhaps it was looked at, and cost a try.
     Unclear,
-    /// It is wrong, or may be: vendors' own codes say so too.
+    /// It is wrong, or may be.
     Refused,
 }
 
@@ -110,7 +133,8 @@ fn verdict(code: CK_RV) -> Verdict {
         | CKR_FUNCTION_FAILED
         | CKR_GENERAL_ERROR
         | CKR_HOST_MEMORY
-        | CKR_TOKEN_NOT_RECOGNIZED => Verdict::Unclear,
+        | CKR_TOKEN_NOT_RECOGNIZED => Verdict::Transient,
+        code if code & CKR_VENDOR_DEFINED != 0 => Verdict::Unclear,
         _ => Verdict::Refused,
     }
 }

@@ -1,12 +1,14 @@
 //! Versions, usage, dates, use counts, and ciphertexts of AWS's sample proxy.
 
-use crate::rig::{AAD, BOTH, Part, Rig, TEXT, decrypt, encrypt, eventually, frame, import_key, start_fleet};
+use crate::rig::{
+    AAD, BOTH, Part, Rig, TEXT, THREADS, decrypt, encrypt, eventually, frame, import_key, start_fleet,
+};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::aead::GcmParams;
 use cryptoki::object::Attribute;
 use holdfast_pkcs11::admin::{AdminError, Console, slots, warnings};
 use holdfast_pkcs11::{BackendError, Encrypted, Isolation, KeyDescription, KeySettings, Status};
-use holdfast_test_tokens::{Token, keys};
+use holdfast_test_tokens::{Token, When, keys};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -268,4 +270,69 @@ fn a_label_that_a_token_has_twice_is_no_key_and_the_others_serve() {
     assert!(encrypt(&rig.fleet, "double").is_err());
     assert!(!rig.fleet.describe("double").unwrap().encrypt);
     eventually(|| rig.encrypt());
+}
+
+#[test]
+fn a_label_that_another_key_gets_while_the_host_runs_is_not_that_key() {
+    for isolation in BOTH {
+        let Some(part) = part("relabelled") else { return };
+        part.token.create_key_with("moved", &[Attribute::Modifiable(true)]);
+        let rig = Rig::start(vec![part], isolation, |_, _| ());
+        let before = eventually(|| encrypt(&rig.fleet, "moved"));
+        let session = rig.parts[0].token.session();
+        let key = keys(&session, "moved")[0];
+        session.update_attributes(key, &[Attribute::Label(b"moved-old".to_vec())]).unwrap();
+        rig.parts[0].token.create_key("moved");
+        // The next listing is in 10 s, and isn't waited for.
+        let mut made = Vec::new();
+        let error = loop {
+            match encrypt(&rig.fleet, "moved") {
+                Ok(one) => made.push(one),
+                Err(BackendError::Timeout) => {}
+                Err(error) => break error,
+            }
+        };
+        assert!(error.to_string().contains("another key's"), "{error}");
+        assert!(decrypt(&rig.fleet, "moved", &before).is_err());
+        let is_told = |rig: &Rig| matches!(rig.status(), Status::Degraded(why) if why.contains("'moved'") && why.contains("another key than before"));
+        assert!(rig.until(is_told), "{:?}", rig.status());
+        assert!(encrypt(&rig.fleet, "moved").is_err());
+        // What was made meanwhile is the first key's: with its label back, all of it opens.
+        rig.parts[0].token.destroy_key("moved");
+        session.update_attributes(key, &[Attribute::Label(b"moved".to_vec())]).unwrap();
+        rig.fleet.check_now();
+        for one in made.iter().chain([&before]) {
+            assert_eq!(eventually(|| decrypt(&rig.fleet, "moved", one)), TEXT);
+        }
+        eventually(|| encrypt(&rig.fleet, "moved"));
+    }
+}
+
+#[test]
+fn an_encryption_that_failed_and_was_tried_again_is_two_uses_and_an_error() {
+    for isolation in BOTH {
+        let Some(rig) = Rig::with(&["twice-used"], isolation, |_, settings| {
+            (settings.warn_after, settings.refuse_after) = (3, 4);
+            settings.check_interval = std::time::Duration::from_secs(3600);
+        }) else {
+            return;
+        };
+        for _ in 0..2 {
+            let _ = rig.faults().fail("C_Encrypt", "CKR_DEVICE_ERROR", When::Next(1));
+            rig.encrypt().unwrap_or_else(|error| panic!("{error}"));
+        }
+        assert_eq!(rig.fleet.health()[0].errors, 2);
+        let error = rig.encrypt().unwrap_err();
+        assert!(matches!(&error, BackendError::Failed(why) if why.contains("4 times")), "{error}");
+    }
+}
+
+#[test]
+fn a_version_is_made_after_the_one_before_it() {
+    let Some(rig) = Rig::new(&["gap"], Isolation::Process) else { return };
+    let console = Console::open(&rig.parts[0].settings(THREADS), rig.state.path()).unwrap();
+    let error = console.create_key("demo#3", true, true).unwrap_err();
+    assert!(error.to_string().contains("demo#2"), "{error}");
+    console.create_key("demo#2", true, true).unwrap();
+    console.create_key("demo#3", true, true).unwrap();
 }

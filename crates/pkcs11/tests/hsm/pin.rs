@@ -79,9 +79,81 @@ fn a_try_that_is_cut_short_costs_no_pin_that_the_token_accepted_before() {
 }
 
 #[test]
-fn a_first_try_that_is_cut_short_is_not_repeated() {
+fn a_first_try_that_is_cut_short_comes_back_where_the_token_says_that_no_try_was_lost() {
+    for isolation in BOTH {
+        let fail = |part: &Part, code: &str| {
+            let _ = part.faults.fail("C_Login", code, When::Next(1));
+        };
+        let crash = |part: &Part, _: &str| {
+            let _ = part.faults.crash("C_Login", Crash::Segfault, When::Next(1));
+        };
+        let mut cases: Vec<(&str, &dyn Fn(&Part, &str))> =
+            vec![("CKR_DEVICE_ERROR", &fail), ("CKR_GENERAL_ERROR", &fail), ("0x80000001", &fail)];
+        if isolation == Isolation::Process {
+            cases.push(("", &crash));
+        }
+        for (code, cut) in cases {
+            let Some(token) = Token::softhsm2("first-start") else { return };
+            let part = Part::new(token);
+            cut(&part, code);
+            let rig = Rig::start(vec![part], isolation, |_, _| ());
+            rig.until_active();
+            assert!(rig.faults().calls(Function::C_Login) >= 2, "{code}");
+        }
+    }
+}
+
+#[test]
+fn a_pin_that_the_token_accepted_is_known_after_a_restart() {
+    let Some(mut rig) = Rig::new(&["known"], Isolation::Process) else { return };
+    // CKF_USER_PIN_COUNT_LOW: the token doesn't say that no try was lost.
+    rig.faults().token_flags(0x1_0000);
+    let _ = rig.faults().crash("C_Login", Crash::Segfault, When::Next(1));
+    rig.fleet = start_fleet(&rig.parts, Isolation::Process, rig.state.path(), |_, _| ());
+    rig.until_active();
+}
+
+#[test]
+fn a_pin_that_can_not_be_right_or_can_not_be_given_is_not_tried() {
+    let cases = [
+        (Some(""), 0, "the PIN is empty"),
+        (Some(" 1234"), 0, "blank"),
+        (Some("1234\t"), 0, "blank"),
+        (None, 0x100, "CKF_PROTECTED_AUTHENTICATION_PATH"),
+    ];
+    for (pin, flags, why) in cases {
+        let Some(token) = Token::softhsm2("not-tried") else { return };
+        let part = Part::new(token);
+        if let Some(pin) = pin {
+            *part.pin.lock().unwrap() = pin.into();
+        }
+        part.faults.token_flags(flags);
+        let rig = Rig::start(vec![part], THREADS, |_, _| ());
+        assert!(rig.until(|rig| says(rig, why)), "{:?}", rig.status());
+        assert_eq!(rig.faults().calls(Function::C_Login), 0);
+    }
+}
+
+#[test]
+fn connecting_may_take_as_long_as_is_configured() {
+    for isolation in BOTH {
+        let Some(mut rig) = Rig::new(&["slow-login"], isolation) else { return };
+        let _ = rig.faults().delay("C_Login", std::time::Duration::from_millis(400));
+        rig.fleet = start_fleet(&rig.parts, isolation, rig.state.path(), |_, settings| {
+            settings.hsms[0].connect_time = std::time::Duration::from_millis(100);
+        });
+        assert!(rig.until(|rig| says(rig, "hangs while it connects")), "{:?}", rig.status());
+        rig.fleet = start_fleet(&rig.parts, isolation, rig.state.path(), |_, _| ());
+        rig.until_active();
+    }
+}
+
+#[test]
+fn a_first_try_that_is_cut_short_is_not_repeated_where_the_token_counts_wrong_ones() {
     let Some(token) = Token::softhsm2("first-try") else { return };
     let part = Part::new(token);
+    // CKF_USER_PIN_COUNT_LOW.
+    part.faults.token_flags(0x1_0000);
     let _ = part.faults.crash("C_Login", Crash::Segfault, When::Next(1));
     let mut rig = Rig::start(vec![part], Isolation::Process, |_, _| ());
     assert!(rig.until(|rig| says(rig, "cut short")), "{:?}", rig.status());
