@@ -58,6 +58,8 @@ pub trait KeyBackend: Send + Sync {
     ) -> Done<'a, Served<Zeroizing<Vec<u8>>>>;
     /// Encrypts and decrypts with a test key, now; in the background, not for a request.
     fn check(&self);
+    /// Looks at once for what may have changed, in the background.
+    fn look_again(&self) {}
     /// How many IVs each key manager that makes its own made wrong, by the key manager's name.
     fn bad_ivs(&self) -> Vec<(String, u64)> {
         Vec::new()

@@ -27,8 +27,6 @@ pub(crate) use supervisor::supervise;
 pub use supervisor::{Health, Status};
 pub(crate) use watch::Watch;
 
-/// For how long connecting may take before it counts as hung.
-pub(crate) const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// After so many failures in a row an HSM leaves service.
 const FAILURES: u32 = 3;
 

@@ -81,6 +81,8 @@ pub struct HsmSettings {
     pub environment: Vec<(String, String)>,
     /// For how long a call may be inside the module before it counts as hung.
     pub hang_time: Duration,
+    /// The same of connecting: loading and initialising the module, finding the token, logging in.
+    pub connect_time: Duration,
 }
 
 impl HsmSettings {
@@ -99,6 +101,7 @@ impl HsmSettings {
             create_test_key: false,
             environment: Vec::new(),
             hang_time: Duration::from_secs(2),
+            connect_time: Duration::from_secs(30),
         }
     }
 }

@@ -37,6 +37,8 @@ pub struct Hsm {
     pub environment: Vec<(String, String)>,
     /// After which a call counts as hung.
     pub hang_time: Duration,
+    /// For how long connecting may take.
+    pub connect_time: Duration,
 }
 
 impl Hsm {
@@ -51,6 +53,7 @@ impl Hsm {
             create_test_key: self.create_test_key,
             environment: self.environment.clone(),
             hang_time: self.hang_time,
+            connect_time: self.connect_time,
             ..HsmSettings::new(&self.name, &self.module, self.token.clone(), pin_source(&self.pin))
         }
     }
@@ -112,6 +115,9 @@ fn read(section: Section<'_>, before: &[Hsm]) -> Option<Hsm> {
     let test_key = section.get("test_key").map_or(Some("holdfast-health".into()), |entry| entry.parsed(text));
     let create_test_key = section.get("create_test_key").map_or(Some(false), |entry| entry.boolean());
     let environment = section.get("environment").map_or(Some(Vec::new()), environment);
+    let connect_time = section.get("connect_time").map_or(Some(Duration::from_secs(30)), |entry| {
+        entry.parsed(|text| units::duration(text, Duration::from_secs(1)..=Duration::from_secs(600)))
+    });
     let hang_time = section.get("hang_time").map_or(Some(Duration::from_secs(2)), |entry| {
         entry.parsed(|text| units::duration(text, Duration::from_millis(100)..=Duration::from_secs(600)))
     });
@@ -140,6 +146,7 @@ fn read(section: Section<'_>, before: &[Hsm]) -> Option<Hsm> {
         create_test_key: create_test_key?,
         environment: environment?,
         hang_time: hang_time?,
+        connect_time: connect_time?,
     })
 }
 

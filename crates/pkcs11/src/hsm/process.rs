@@ -1,6 +1,6 @@
 //! The module in a worker process: operations go there and back as messages.
 
-use super::{CONNECT_TIME, Connected, Hsm};
+use super::{Connected, Hsm};
 use crate::fault::Fault;
 use crate::lane::inside::Assigned;
 use crate::messages::{Start, decode_end, decode_started, encode_work};
@@ -171,7 +171,7 @@ fn start(hsm: &Hsm, link: &Link, pin: Secret, proven: bool) -> Result<crate::mod
     let sessions = hsm.settings.sessions as u32;
     let message = Start { settings: hsm.token_settings(), sessions, pin, proven }.encode();
     link.socket.send(&message, true).map_err(lost)?;
-    link.socket.set_patience(Some(CONNECT_TIME)).map_err(lost)?;
+    link.socket.set_patience(Some(hsm.settings.connect_time)).map_err(lost)?;
     let mut buffer = vec![0; LONGEST];
     let answer = link.socket.receive(&mut buffer).map_err(lost)?;
     if answer.is_empty() {

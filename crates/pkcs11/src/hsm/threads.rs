@@ -1,6 +1,6 @@
 //! The module in threads of this process.
 
-use super::{CONNECT_TIME, Connected, Hsm};
+use super::{Connected, Hsm};
 use crate::executor::Executor;
 use crate::fault::Fault;
 use crate::lane::inside::Next;
@@ -51,7 +51,7 @@ impl Threads {
         };
         let name = format!("{} connect", hsm.settings.name);
         thread::Builder::new().name(name).spawn(connect).map_err(|error| Fault::Lost(error.to_string()))?;
-        let (token, info) = match receiver.recv_timeout(CONNECT_TIME) {
+        let (token, info) = match receiver.recv_timeout(hsm.settings.connect_time) {
             Ok(outcome) => outcome?,
             Err(RecvTimeoutError::Timeout) => {
                 *hanging = Some(receiver);

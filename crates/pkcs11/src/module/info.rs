@@ -49,6 +49,11 @@ impl TokenInfo {
         self.flags & CKF_USER_PIN_COUNT_LOW != 0
     }
 
+    /// Whether no wrong PIN was tried since the last login, as far as the token's flags tell.
+    pub fn has_all_tries(&self) -> bool {
+        !self.is_pin_count_low() && !self.is_final_try() && !self.is_locked()
+    }
+
     /// Whether the user has to log in.
     pub fn needs_login(&self) -> bool {
         self.flags & CKF_LOGIN_REQUIRED != 0

@@ -26,6 +26,14 @@ impl Token {
         if !info.needs_login() {
             return Ok(());
         }
+        if info.flags & CKF_PROTECTED_AUTHENTICATION_PATH != 0 {
+            return refused(
+                "the token takes its PIN at a pad of its own (CKF_PROTECTED_AUTHENTICATION_PATH), which isn't supported",
+            );
+        }
+        if let Some(why) = oddity(pin.expose()) {
+            return refused(why);
+        }
         if info.is_locked() {
             return Err(Fault::Locked);
         }
@@ -37,7 +45,9 @@ impl Token {
         // Where the token says that wrong PINs were tried, a try that was cut short may have been one.
         let proven = self.proven.load(Ordering::Acquire) && !info.is_pin_count_low();
         let once_more = format!("or delete {} to try it once more", ledger.path().display());
-        let entry = match ledger.enter(&info, pin, proven).map_err(failed)? {
+        // Its flags tell that none is missing: whatever was cut short cost no try.
+        let spared = proven || info.has_all_tries();
+        let entry = match ledger.enter(&info, pin, spared).map_err(failed)? {
             Standing::Try(entry) => entry,
             Standing::Refused => {
                 return refused(&format!(
@@ -46,7 +56,7 @@ impl Token {
             }
             Standing::Unended => {
                 return refused(&format!(
-                    "a try of this PIN was cut short, so it may have been refused before and isn't tried again; {once_more}"
+                    "a try of this PIN was cut short and the token's flags don't say that it cost nothing, so it isn't tried again; {once_more}"
                 ));
             }
         };
@@ -59,13 +69,20 @@ impl Token {
             Err(error) => {
                 match verdict(error.code) {
                     Verdict::None => ledger.withdraw(&entry).map_err(failed)?,
-                    Verdict::Unclear if proven => ledger.withdraw(&entry).map_err(failed)?,
+                    Verdict::Unclear if proven || self.has_all_tries(slot) => {
+                        ledger.withdraw(&entry).map_err(failed)?;
+                    }
                     Verdict::Unclear => {}
                     Verdict::Refused => ledger.refuse(&entry).map_err(failed)?,
                 }
                 Err(Fault::Call(error))
             }
         }
+    }
+
+    /// Whether the token's flags say that no wrong PIN was tried since the last login.
+    fn has_all_tries(&self, slot: SlotId) -> bool {
+        self.module.token_info(slot).is_ok_and(|info| info.has_all_tries())
     }
 
     /// Logs in again, for all sessions, after a call that says that nobody is. `epoch` is that of its session.
@@ -82,13 +99,25 @@ impl Token {
     }
 }
 
+/// What is wrong with a PIN before any token has seen it.
+fn oddity(pin: &[u8]) -> Option<&'static str> {
+    let is_blank = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_whitespace);
+    match pin {
+        [] => Some("the configured PIN is empty, so it isn't tried"),
+        pin if is_blank(pin.first()) || is_blank(pin.last()) => {
+            Some("the configured PIN has a blank before or behind it, so it isn't tried; take it away")
+        }
+        _ => None,
+    }
+}
+
 /// What a login's failure says about the PIN.
 enum Verdict {
     /// Nothing: it wasn't looked at.
     None,
-    /// Perhaps it was looked at, and cost a try.
+    /// Perhaps it was looked at, and cost a try: vendors' own codes may say anything.
     Unclear,
-    /// It is wrong, or may be: vendors' own codes say so too.
+    /// It is wrong, or may be.
     Refused,
 }
 
@@ -111,6 +140,7 @@ fn verdict(code: CK_RV) -> Verdict {
         | CKR_GENERAL_ERROR
         | CKR_HOST_MEMORY
         | CKR_TOKEN_NOT_RECOGNIZED => Verdict::Unclear,
+        code if code >= CKR_VENDOR_DEFINED => Verdict::Unclear,
         _ => Verdict::Refused,
     }
 }
