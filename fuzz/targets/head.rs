@@ -30,5 +30,5 @@ fuzz_target!(|bytes: &[u8]| {
     });
     let headers = Headers::new(fields.collect());
     let regions = [claim.region.clone()];
-    let _ = check_head("POST", "/kms/xks/v1/health", &headers, &claim, 1_795_500_000, &regions);
+    let _ = check_head("POST", "/kms/xks/v1/health", &headers, &claim, 1_795_500_000, &regions, |_| Some(()));
 });

@@ -62,6 +62,8 @@ pub trait KeyBackend: Send + Sync {
     fn module_errors(&self) -> Vec<(String, u64)> {
         Vec::new()
     }
+    /// Looks at once for what may have changed, in the background.
+    fn look_again(&self) {}
     /// How many IVs each key manager that makes its own made wrong, by the key manager's name.
     fn bad_ivs(&self) -> Vec<(String, u64)> {
         Vec::new()

@@ -2,7 +2,7 @@
 
 mod watch;
 
-pub use watch::{finish, keep_checking, keep_reloading, keep_tallying, keep_telling};
+pub use watch::{finish, keep_checking, keep_reloading, keep_tallying, keep_telling, look_again};
 
 use crate::audit::{AuditError, AuditLog, Tally, policy_change};
 use crate::backend::{HsmBackend, KeyBackend, KeystoreBackend, Vault, VaultError};
@@ -21,7 +21,7 @@ use holdfast_policy::make::Loader;
 use holdfast_sandbox::{CompiledCache, LoadError, Ticker, digest};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Why the host can't start. Each says what to mend.
@@ -80,9 +80,18 @@ impl Runtime {
         let authenticator = Authenticator::load(&sigv4, &cache, &ticker, claim_time(limits.budget)).await?;
         let proxy = Proxy::load(&read(&config.components.proxy)?, &cache, &ticker).await?;
         let (policies, failing) = policies(config, &cache, &ticker).await;
-        let mut stores = Vec::new();
+        let mut fleets = Vec::new();
+        let mut backends = Vec::new();
         for store in &config.key_stores {
-            let backend = backend(config, store, &vault)?;
+            backends.push(backend(config, store, &vault, &mut fleets)?);
+        }
+        // HSMs that are slow or away don't hold up the start, and not one after the other; health tells of them.
+        let until = Instant::now() + FIRST_CHECKS;
+        for (name, backend) in fleets {
+            backend.wait_for_first_checks(name, until);
+        }
+        let mut stores = Vec::new();
+        for (store, backend) in config.key_stores.iter().zip(backends) {
             let slot = policies.slot(store.name.as_str()).unwrap_or_default();
             stores.push(Arc::new(key_store(store, slot, backend, &vault)));
         }
@@ -105,10 +114,11 @@ impl Runtime {
 }
 
 /// What holds the keys of a key store: its HSMs, or the keystore.
-fn backend(
+fn backend<'a>(
     config: &Config,
-    store: &config::KeyStore,
+    store: &'a config::KeyStore,
     vault: &Arc<Vault>,
+    fleets: &mut Vec<(&'a str, Arc<HsmBackend>)>,
 ) -> Result<Arc<dyn KeyBackend>, StartError> {
     let name = store.name.as_str();
     let Some(keys) = &store.hsm else {
@@ -118,12 +128,9 @@ fn backend(
     };
     let fleet = Fleet::start(config.fleet(store, keys))
         .map_err(|source| StartError::Hsm { key_store: name.to_owned(), source })?;
-    // HSMs that are slow or away don't hold up the start; health tells of them.
-    fleet.wait_for_first_checks(FIRST_CHECKS);
-    for hsm in fleet.health() {
-        tracing::info!(key_store = name, hsm = hsm.name, model = hsm.model, serial = hsm.serial, status = ?hsm.status, "HSM");
-    }
-    Ok(Arc::new(HsmBackend::new(fleet)))
+    let backend = Arc::new(HsmBackend::new(fleet));
+    fleets.push((name, backend.clone()));
+    Ok(backend)
 }
 
 fn key_store(

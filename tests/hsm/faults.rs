@@ -185,7 +185,8 @@ fn an_hsm_that_makes_a_bad_iv_is_out_until_a_restart_and_health_log_and_metrics_
 #[test]
 fn more_than_fits_the_queue_is_throttled_and_nothing_waits_for_ever() {
     let with = |setup: holdfast_tests::Setup| {
-        setup.limit("budget", "500ms").config(|config, _| {
+        // Long enough for all of them to arrive, on a busy machine too.
+        setup.limit("budget", "3s").config(|config, _| {
             let hsm = config["hsm"].as_array_mut().unwrap()[0].as_table_mut().unwrap();
             hsm.insert("sessions".into(), 1.into());
             hsm.insert("queue".into(), 2.into());

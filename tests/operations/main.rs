@@ -3,11 +3,13 @@
 
 mod audit;
 mod changes;
+mod frozen;
 mod metrics;
 mod panics;
 mod process;
 mod renewal;
 mod rollback;
+mod signals;
 mod start;
 mod stop;
 mod traffic;

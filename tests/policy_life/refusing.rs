@@ -88,7 +88,7 @@ fn a_damaged_registry_refuses_for_all_key_stores_that_it_could_speak_for() {
     let ping = host.raw().exchange("GET /ping HTTP/1.1\r\nhost: a\r\n\r\n");
     assert_eq!(ping.status, 503, "no key store can serve: {}", ping.text());
     let text = ping.text();
-    assert!(text.contains("demo") && text.contains("policy not loaded"), "{text}");
+    assert!(text.contains("demo") && text.contains("policy can't be loaded"), "{text}");
     assert!(!text.contains("state.json"), "whoever asks learns no paths: {text}");
     assert!(standing(&host, "demo")["why"].as_str().unwrap().contains("state.json"));
 }

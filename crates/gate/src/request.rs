@@ -67,8 +67,8 @@ impl<'a> Head<'a> {
         regions: &[String],
         credential: impl FnOnce(&str) -> Option<C>,
     ) -> Result<(Expecting, C), AuthenticationFault> {
-        let checked = check_head(self.method, self.path, &self.headers, &claim, now, regions)?;
-        let credential = credential(&claim.access_key_id).ok_or(AuthenticationFault::AccessKeyId)?;
+        let (checked, credential) =
+            check_head(self.method, self.path, &self.headers, &claim, now, regions, credential)?;
         let called = Called::from(self.call);
         Ok((Expecting { access_key_id: claim.access_key_id, called, checked }, credential))
     }

@@ -139,15 +139,16 @@ pub struct CheckedHead {
 
 /// The checks that need no body: one authorization, host and x-amz-date; the date's form and distance from `now`
 /// (seconds since 1970); scope date, region and service; signed names sorted, unique, each present once, host and
-/// x-amz-date among them. Whether the access key id is known is for the caller to ask before or after.
-pub fn check_head(
+/// x-amz-date among them. Between the two the caller is asked for the credential: the canonical text is made for known ones only.
+pub fn check_head<C>(
     method: &str,
     path: &str,
     headers: &Headers<'_>,
     claim: &Claim,
     now: u64,
     regions: &[String],
-) -> Result<CheckedHead, AuthenticationFault> {
+    credential: impl FnOnce(&str) -> Option<C>,
+) -> Result<(CheckedHead, C), AuthenticationFault> {
     headers.once("authorization").ok_or(AuthenticationFault::HeaderCount)?;
     headers.once("host").ok_or(AuthenticationFault::HeaderCount)?;
     let date_time = headers.once("x-amz-date").ok_or(AuthenticationFault::HeaderCount)?;
@@ -167,9 +168,10 @@ pub fn check_head(
         return Err(AuthenticationFault::Region);
     }
     let signature = lower_hex(claim.signature.as_bytes()).ok_or(AuthenticationFault::Claim)?;
+    let credential = credential(&claim.access_key_id).ok_or(AuthenticationFault::AccessKeyId)?;
     let canonical = canonical::request_without_payload(method, path, headers, &claim.signed_headers)
         .ok_or(AuthenticationFault::SignedHeaders)?;
-    Ok(CheckedHead { canonical, date_time, region: claim.region.clone(), signature })
+    Ok((CheckedHead { canonical, date_time, region: claim.region.clone(), signature }, credential))
 }
 
 impl CheckedHead {

@@ -81,12 +81,12 @@ pub struct HsmSettings {
     pub environment: Vec<(String, String)>,
     /// For how long a call may be inside the module before it counts as hung.
     pub hang_time: Duration,
-    /// For how long connecting may take, with C_Initialize and C_Login, before it counts as hung.
+    /// The same of connecting: loading and initialising the module, finding the token, logging in.
     pub connect_time: Duration,
 }
 
 impl HsmSettings {
-    /// The usual settings of an HSM: a worker process, 16 sessions, a queue of 256, hung after 2 s, connecting after 30 s.
+    /// The usual settings of an HSM: a worker process, 16 sessions, a queue of 256, hung after 2 s.
     pub fn new(name: &str, module: impl Into<PathBuf>, token: TokenSelector, pin: PinSource) -> HsmSettings {
         HsmSettings {
             name: name.to_owned(),

@@ -22,6 +22,14 @@ impl HsmBackend {
     pub fn new(fleet: Fleet) -> HsmBackend {
         HsmBackend { fleet }
     }
+
+    /// Waits until each HSM was checked, or the time has come, and tells how they are.
+    pub fn wait_for_first_checks(&self, key_store: &str, until: Instant) {
+        self.fleet.wait_for_first_checks(until.saturating_duration_since(Instant::now()));
+        for hsm in self.fleet.health() {
+            tracing::info!(key_store, hsm = hsm.name, model = hsm.model, serial = hsm.serial, status = ?hsm.status, "HSM");
+        }
+    }
 }
 
 impl KeyBackend for HsmBackend {
@@ -123,6 +131,10 @@ impl KeyBackend for HsmBackend {
 
     fn module_errors(&self) -> Vec<(String, u64)> {
         self.fleet.health().into_iter().map(|health| (health.name, health.errors)).collect()
+    }
+
+    fn look_again(&self) {
+        self.fleet.check_now();
     }
 
     fn bad_ivs(&self) -> Vec<(String, u64)> {

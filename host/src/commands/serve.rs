@@ -11,6 +11,7 @@ use crate::server::Server;
 use crate::server::tls::ServedCertificate;
 use clap::Args;
 use holdfast_policy::life::keep_rolling_back;
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use wasmtime::PoolingAllocationConfig;
@@ -20,6 +21,7 @@ use wasmtime::PoolingAllocationConfig;
 #[command(after_help = "\
 Prints one line on the standard output once it listens: `listening on https://127.0.0.1:8443`.
 SIGTERM or SIGINT: takes no more connections, answers every accepted request, then ends with exit code 0.
+SIGHUP: looks at keystore, certificate, audit log and HSMs at once. The configuration itself is read at the start only.
 Keys and credentials that are changed by `holdfast key` and `holdfast credential` are taken up while it runs.
 RUST_LOG sets what is logged on the standard error [default: info].
 
@@ -48,7 +50,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<(), CommandErro
 }
 
 fn run_logged(arguments: &Arguments, quota: &Quota, output: &mut Output) -> Result<(), CommandError> {
-    let config = Config::load(&arguments.config.path())?;
+    let config = Arc::new(Config::load(&arguments.config.path())?);
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -65,18 +67,24 @@ fn run_logged(arguments: &Arguments, quota: &Quota, output: &mut Output) -> Resu
     result
 }
 
-async fn serve(config: &Config, quota: &Quota, output: &mut Output) -> Result<(), CommandError> {
+async fn serve(config: &Arc<Config>, quota: &Quota, output: &mut Output) -> Result<(), CommandError> {
     // Before anything else, so that no signal kills a half-started host silently.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let start = std::time::SystemTime::now();
-    let assembled = Runtime::assemble(config).await?;
+    // On a thread that may wait, as files may be FIFOs or on a disk that hangs: a start can be stopped at any moment.
+    let starting = tokio::task::spawn_blocking({
+        let (config, handle) = (config.clone(), tokio::runtime::Handle::current());
+        move || handle.block_on(assemble(&config))
+    });
+    let (assembled, tls) = tokio::select! {
+        started = starting => started.map_err(|_| "the start panicked, see above")??,
+        _ = terminate.recv() => return stopped_early("SIGTERM"),
+        _ = interrupt.recv() => return stopped_early("SIGINT"),
+    };
     give_memory_back();
     warn_of_unlocked_secrets();
-    let tls = match &config.server.transport {
-        Transport::Tls(files) => Some(ServedCertificate::read(files)?),
-        Transport::PlainHttp => None,
-    };
     let scheme = if tls.is_some() { "https" } else { "http" };
     let exchange = assembled.exchange.clone();
     let server =
@@ -107,9 +115,18 @@ async fn serve(config: &Config, quota: &Quota, output: &mut Output) -> Result<()
         tokio::spawn(tls.keep_renewing());
     }
     let serving = tokio::spawn(server.run(stopped));
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: answering what was accepted, then ending"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: answering what was accepted, then ending"),
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => runtime::look_again(&exchange),
+            _ = terminate.recv() => {
+                tracing::info!("SIGTERM: answering what was accepted, then ending");
+                break;
+            }
+            _ = interrupt.recv() => {
+                tracing::info!("SIGINT: answering what was accepted, then ending");
+                break;
+            }
+        }
     }
     let _ = stop.send(true);
     tokio::select! {
@@ -120,6 +137,21 @@ async fn serve(config: &Config, quota: &Quota, output: &mut Output) -> Result<()
     runtime::finish(&exchange).await;
     quota.tell();
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Everything that is read before it serves.
+async fn assemble(config: &Config) -> Result<(Runtime, Option<Arc<ServedCertificate>>), CommandError> {
+    let assembled = Runtime::assemble(config).await?;
+    let tls = match &config.server.transport {
+        Transport::Tls(files) => Some(ServedCertificate::read(files)?),
+        Transport::PlainHttp => None,
+    };
+    Ok((assembled, tls))
+}
+
+fn stopped_early(signal: &str) -> Result<(), CommandError> {
+    tracing::warn!(signal, "told to stop before it served; ending");
     Ok(())
 }
 

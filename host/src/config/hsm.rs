@@ -37,7 +37,7 @@ pub struct Hsm {
     pub environment: Vec<(String, String)>,
     /// After which a call counts as hung.
     pub hang_time: Duration,
-    /// After which connecting counts as hung.
+    /// For how long connecting may take.
     pub connect_time: Duration,
 }
 
@@ -115,13 +115,12 @@ fn read(section: Section<'_>, before: &[Hsm]) -> Option<Hsm> {
     let test_key = section.get("test_key").map_or(Some("holdfast-health".into()), |entry| entry.parsed(text));
     let create_test_key = section.get("create_test_key").map_or(Some(false), |entry| entry.boolean());
     let environment = section.get("environment").map_or(Some(Vec::new()), environment);
-    let time = |name, least: Duration, default: u64| {
-        section.get(name).map_or(Some(Duration::from_secs(default)), |entry| {
-            entry.parsed(|text| units::duration(text, least..=Duration::from_secs(600)))
-        })
-    };
-    let hang_time = time("hang_time", Duration::from_millis(100), 2);
-    let connect_time = time("connect_time", Duration::from_secs(1), 30);
+    let connect_time = section.get("connect_time").map_or(Some(Duration::from_secs(30)), |entry| {
+        entry.parsed(|text| units::duration(text, Duration::from_secs(1)..=Duration::from_secs(600)))
+    });
+    let hang_time = section.get("hang_time").map_or(Some(Duration::from_secs(2)), |entry| {
+        entry.parsed(|text| units::duration(text, Duration::from_millis(100)..=Duration::from_secs(600)))
+    });
     if let (Some(module), Some(token), Some(environment)) = (&module, &token, &environment)
         && let Some(other) = before
             .iter()

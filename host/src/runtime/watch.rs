@@ -132,6 +132,16 @@ fn identity(vault: &Vault) -> Option<Identity> {
     Some((metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec()))
 }
 
+/// For an operator who has changed something: files are looked at all the time, and HSMs are asked now.
+pub fn look_again(exchange: &Arc<Exchange>) {
+    exchange.stores.iter().for_each(|store| store.backend.look_again());
+    let changed = check_all(exchange.clone());
+    tokio::spawn(changed);
+    tracing::info!(
+        "SIGHUP: keystore, certificate, audit log and HSMs are looked at; the configuration is read at a start only"
+    );
+}
+
 /// Writes one record for many requests that were not authenticated.
 pub async fn keep_tallying(exchange: Arc<Exchange>) {
     loop {

@@ -51,6 +51,9 @@ pub struct Peer {
     pub slot: Arc<Slot>,
 }
 
+/// Headers of a request: KMS sends some ten, and what every one of them costs is spent before anybody is known.
+const MOST_HEADERS: usize = 64;
+
 /// Requests of one connection. A stream that its client resets is free for HTTP/2 at once, while its task goes on; so they
 /// are counted here too.
 const MOST_IN_SERVICE: usize = 2 * STREAMS as usize;
@@ -82,6 +85,13 @@ impl Exchange {
         let body = ReceivedBody::new(body, parts.version, self.body_limit);
         if let Some(answer) = ping::answer(&self.stores, &self.audit, &parts.method, parts.uri.path()) {
             return answer;
+        }
+        if parts.headers.len() > MOST_HEADERS {
+            let refusal = Refusal::with(
+                ErrorName::Validation,
+                format!("the request has more than {MOST_HEADERS} headers"),
+            );
+            return Answer { status: 431, ..Answer::refusal(&refusal) };
         }
         if let Err(refusal) = well_framed(&mut parts) {
             if parts.version == Version::HTTP_11 {

@@ -58,7 +58,7 @@ fn verify(
     now: u64,
 ) -> Result<(), AuthenticationFault> {
     let regions = ["eu-central-1".to_owned()];
-    let head = check_head("POST", PATH, &Headers::new(fields), claim, now, &regions)?;
+    let (head, ()) = check_head("POST", PATH, &Headers::new(fields), claim, now, &regions, |_| Some(()))?;
     let key = SigningKeys::default().get(SECRET, head.date(), head.region());
     head.verify(&Sha256::digest(body).into(), &key)
 }

@@ -49,14 +49,14 @@ impl TokenInfo {
         self.flags & CKF_USER_PIN_COUNT_LOW != 0
     }
 
+    /// Whether no wrong PIN was tried since the last login, as far as the token's flags tell.
+    pub fn has_all_tries(&self) -> bool {
+        !self.is_pin_count_low() && !self.is_final_try() && !self.is_locked()
+    }
+
     /// Whether the user has to log in.
     pub fn needs_login(&self) -> bool {
         self.flags & CKF_LOGIN_REQUIRED != 0
-    }
-
-    /// Whether the PIN is entered at the token itself.
-    pub fn has_protected_path(&self) -> bool {
-        self.flags & CKF_PROTECTED_AUTHENTICATION_PATH != 0
     }
 
     /// Whether the token was initialised.

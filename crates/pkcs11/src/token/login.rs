@@ -26,17 +26,13 @@ impl Token {
         if !info.needs_login() {
             return Ok(());
         }
-        if info.has_protected_path() {
+        if info.flags & CKF_PROTECTED_AUTHENTICATION_PATH != 0 {
             return refused(
-                "the token takes its PIN at a keypad of its own (CKF_PROTECTED_AUTHENTICATION_PATH), which a server can't serve: have it take the PIN from software",
+                "the token takes its PIN at a pad of its own (CKF_PROTECTED_AUTHENTICATION_PATH), which isn't supported",
             );
         }
-        if pin.expose().is_empty() {
-            return refused("the PIN is empty, so it isn't tried; write it into its file or variable");
-        }
-        let is_blank = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_whitespace);
-        if is_blank(pin.expose().first()) || is_blank(pin.expose().last()) {
-            return refused("the PIN begins or ends with a blank, so it isn't tried; take the blank out");
+        if let Some(why) = oddity(pin.expose()) {
+            return refused(why);
         }
         if info.is_locked() {
             return Err(Fault::Locked);
@@ -47,7 +43,7 @@ impl Token {
             );
         }
         // Where the token says that wrong PINs were tried, a try that was cut short may have been one.
-        let (proven, unspent) = (self.proven.load(Ordering::Acquire), !info.is_pin_count_low());
+        let (proven, unspent) = (self.proven.load(Ordering::Acquire), info.has_all_tries());
         let once_more = format!("or delete {} to try it once more", ledger.path().display());
         let entry = match ledger.enter(&info, pin, proven, unspent).map_err(failed)? {
             Standing::Try(entry) => entry,
@@ -58,7 +54,7 @@ impl Token {
             }
             Standing::Unended => {
                 return refused(&format!(
-                    "tries of this PIN were cut short, so the token may have counted them as wrong, and it isn't tried again; {once_more}"
+                    "tries of this PIN were cut short and the token's flags don't say that they cost nothing, so it isn't tried again; {once_more}"
                 ));
             }
         };
@@ -71,7 +67,7 @@ impl Token {
             Err(error) => {
                 match verdict(error.code) {
                     Verdict::None => ledger.withdraw(&entry).map_err(failed)?,
-                    Verdict::Transient if proven || (unspent && self.has_all_tries(slot)) => {
+                    Verdict::Transient if proven || self.has_all_tries(slot) => {
                         ledger.withdraw(&entry).map_err(failed)?
                     }
                     // A later try counts it: see the ledger.
@@ -83,10 +79,9 @@ impl Token {
         }
     }
 
-    /// Whether the token says that no wrong PIN was tried since the last login.
+    /// Whether the token's flags say that no wrong PIN was tried since the last login.
     fn has_all_tries(&self, slot: SlotId) -> bool {
-        let info = self.module.token_info(slot);
-        info.is_ok_and(|info| !info.is_pin_count_low() && !info.is_final_try() && !info.is_locked())
+        self.module.token_info(slot).is_ok_and(|info| info.has_all_tries())
     }
 
     /// Logs in again, for all sessions, after a call that says that nobody is. `epoch` is that of its session.
@@ -100,6 +95,18 @@ impl Token {
             state.slot.ok_or_else(|| Fault::Token("the token isn't connected".into()))?
         };
         self.log_in(session, slot)
+    }
+}
+
+/// What is wrong with a PIN before any token has seen it.
+fn oddity(pin: &[u8]) -> Option<&'static str> {
+    let is_blank = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_whitespace);
+    match pin {
+        [] => Some("the configured PIN is empty, so it isn't tried"),
+        pin if is_blank(pin.first()) || is_blank(pin.last()) => {
+            Some("the configured PIN has a blank before or behind it, so it isn't tried; take it away")
+        }
+        _ => None,
     }
 }
 

@@ -114,24 +114,13 @@ fn a_pin_that_the_token_accepted_is_known_after_a_restart() {
 }
 
 #[test]
-fn a_pin_that_can_not_be_right_or_can_not_be_given_is_not_tried() {
-    let cases = [
-        (Some(""), 0, "the PIN is empty"),
-        (Some(" 1234"), 0, "blank"),
-        (Some("1234\t"), 0, "blank"),
-        (None, 0x100, "CKF_PROTECTED_AUTHENTICATION_PATH"),
-    ];
-    for (pin, flags, why) in cases {
-        let Some(token) = Token::softhsm2("not-tried") else { return };
-        let part = Part::new(token);
-        if let Some(pin) = pin {
-            *part.pin.lock().unwrap() = pin.into();
-        }
-        part.faults.token_flags(flags);
-        let rig = Rig::start(vec![part], THREADS, |_, _| ());
-        assert!(rig.until(|rig| says(rig, why)), "{:?}", rig.status());
-        assert_eq!(rig.faults().calls(Function::C_Login), 0);
-    }
+fn a_token_with_a_keypad_is_refused_by_name() {
+    let Some(token) = Token::softhsm2("keypad") else { return };
+    let part = Part::new(token);
+    part.faults.token_flags(0x100);
+    let rig = Rig::start(vec![part], THREADS, |_, _| ());
+    assert!(rig.until(|rig| says(rig, "CKF_PROTECTED_AUTHENTICATION_PATH")), "{:?}", rig.status());
+    assert_eq!(rig.faults().calls(Function::C_Login), 0);
 }
 
 #[test]
@@ -149,17 +138,43 @@ fn connecting_may_take_as_long_as_is_configured() {
 }
 
 #[test]
-fn a_first_try_that_is_cut_short_is_not_repeated_where_the_token_counts_wrong_ones() {
+fn a_first_try_that_is_cut_short_is_repeated_only_where_the_token_says_that_it_cost_nothing() {
+    const COUNT_LOW: u64 = 0x0001_0000;
     let Some(token) = Token::softhsm2("first-try") else { return };
     let part = Part::new(token);
-    // CKF_USER_PIN_COUNT_LOW.
-    part.faults.token_flags(0x1_0000);
+    part.faults.token_flags(COUNT_LOW);
     let _ = part.faults.crash("C_Login", Crash::Segfault, When::Next(1));
     let mut rig = Rig::start(vec![part], Isolation::Process, |_, _| ());
     assert!(rig.until(|rig| says(rig, "cut short")), "{:?}", rig.status());
     rig.fleet = start_fleet(&rig.parts, Isolation::Process, rig.state.path(), |_, _| ());
     assert!(rig.until(|rig| says(rig, "cut short")), "{:?}", rig.status());
     assert_eq!(rig.faults().calls(Function::C_Login), 1);
+    rig.faults().token_flags(0);
+    rig.until_active();
+    eventually(|| rig.encrypt());
+}
+
+#[test]
+fn a_token_that_is_not_ready_at_the_very_first_login_is_logged_in_to_by_itself() {
+    for code in ["CKR_DEVICE_ERROR", "CKR_GENERAL_ERROR", "CKR_FUNCTION_FAILED", "0x80000123"] {
+        let Some(token) = Token::softhsm2("first-login") else { return };
+        let part = Part::new(token);
+        let _ = part.faults.fail("C_Login", code, When::Next(2));
+        let rig = Rig::start(vec![part], THREADS, |_, _| ());
+        rig.until_active();
+    }
+}
+
+#[test]
+fn a_pin_that_is_none_never_reaches_the_token() {
+    for (pin, why) in [("", "empty"), (" 1234", "blank"), ("1234\n", "blank")] {
+        let Some(token) = Token::softhsm2("odd-pin") else { return };
+        let part = Part::new(token);
+        *part.pin.lock().unwrap() = pin.into();
+        let rig = Rig::start(vec![part], THREADS, |_, _| ());
+        assert!(rig.until(|rig| says(rig, why)), "{:?}", rig.status());
+        assert_eq!(rig.faults().calls(Function::C_Login), 0);
+    }
 }
 
 #[test]
