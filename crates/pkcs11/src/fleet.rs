@@ -25,15 +25,14 @@ struct Inner {
     settings: FleetSettings,
     hsms: Vec<Arc<Hsm>>,
     catalog: RwLock<Arc<Catalog>>,
-    refreshing: Mutex<()>,
+    /// Held while the catalog is made. Which key each label is, since it was found first: another one under the label isn't used.
+    refreshing: Mutex<Bound>,
     uses: Uses,
     reserver: OnceLock<Thread>,
     changed: (Mutex<()>, Condvar),
     looked: Mutex<Option<Instant>>,
     /// What is wrong with keys that HSMs have in common, and was told.
     troubles: Mutex<Vec<String>>,
-    /// Which key each label is, since it was found first: another one under the label isn't used.
-    bound: Mutex<Bound>,
     told_of_dates: AtomicBool,
     turn: AtomicUsize,
     // Held, so that it lives as long as the fleet.
@@ -118,18 +117,16 @@ impl Inner {
     /// After a listing: the catalog of keys, and use counts for new versions.
     fn refresh(&self) {
         // One at a time: whoever listed last sees all listings, and what it makes of them stays.
-        let _refreshing = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bound = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
         let listings: Vec<_> = self.hsms.iter().map(|hsm| hsm.keys()).collect();
         let test_keys = self.settings.hsms.iter().filter_map(|hsm| hsm.test_key.clone());
         let hidden: Vec<_> = test_keys.chain(self.settings.hidden.iter().cloned()).collect();
-        let mut bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
         let catalog = Catalog::build(&listings, self.settings.keys.as_ref(), &hidden, &bound, &self.uses);
         let versions = catalog.keys.values().flat_map(|key| &key.versions);
         for version in versions.filter(|version| !version.check_value.is_empty()) {
             let first = || (Arc::clone(&version.check_value), 0);
             bound.entry(Arc::clone(&version.label)).or_insert_with(first).1 |= version.on;
         }
-        drop(bound);
         self.tell_of(&catalog, &listings);
         self.reserve();
         *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);

@@ -88,7 +88,6 @@ impl Fleet {
             changed: (Mutex::new(()), Condvar::new()),
             looked: Mutex::new(None),
             troubles: Mutex::default(),
-            bound: Mutex::default(),
             told_of_dates: AtomicBool::new(false),
             turn: AtomicUsize::new(0),
             _watch: Arc::clone(&watch),
