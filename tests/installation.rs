@@ -9,24 +9,40 @@ use std::process::{Command, Stdio};
 use holdfast_tests::{cache, components, program};
 
 const PAGE: &str = include_str!("../docs/operations.md");
+const HSM_PAGE: &str = include_str!("../docs/pkcs11.md");
 const UNIT: &str = include_str!("../deploy/holdfast.service");
 
 /// The indented lines of a section.
-fn lines_of(section: &str) -> String {
-    let text = PAGE.split_once(section).unwrap().1;
+fn lines_of(page: &str, section: &str) -> String {
+    let text = page.split_once(section).unwrap().1;
     let text = text.split_once("\n## ").map_or(text, |(text, _)| text);
     text.lines().filter_map(|line| line.strip_prefix("    ")).map(|line| format!("{line}\n")).collect()
 }
 
 /// Runs in the container once it has booted; all that it prints is in `out.txt`.
-fn script() -> String {
-    let page = lines_of("## Install as a service");
+fn script(with_hsm: bool) -> String {
+    let page = lines_of(PAGE, "## Install as a service");
     assert!(page.contains("systemctl enable --now holdfast") && page.contains("holdfast key list"), "{page}");
     let page = page
         .replace("target/release/holdfast", "/in/holdfast")
         .replace("target/components", "/in/components")
         .replace("deploy/", "/in/");
     let (install, afterwards) = page.split_once("systemd-run").unwrap();
+    let hsm = match with_hsm {
+        true => format!(
+            "rm -rf /var/lib/softhsm/tokens/*
+{}
+for i in $(seq 120); do curl -sk -m 2 https://127.0.0.1/ping | grep -q '\"ok\"' && break; sleep 0.5; done
+echo WITH HSM $(curl -sk -m 2 https://127.0.0.1/ping/demo)
+holdfast call encrypt --url https://localhost:443 --ca /etc/holdfast/tls/ca.pem --credential /etc/holdfast/demo-credential.json \
+  --region eu-central-1 --key demo --plaintext hello
+grep -o 'keyManager\":\"[^\"]*' /var/log/holdfast/audit.jsonl | tail -1
+stat -c 'LEDGER %U %a' /var/lib/holdfast/hsm-pins
+",
+            lines_of(HSM_PAGE, "## Under systemd")
+        ),
+        false => "echo WITH HSM skipped\n".to_owned(),
+    };
     format!(
         "ip link set lo up
 systemctl start dbus.socket
@@ -40,7 +56,7 @@ echo PING $(curl -sk -m 2 https://127.0.0.1/ping)
 systemd-run{afterwards}
 holdfast call encrypt --url https://localhost:443 --ca /etc/holdfast/tls/ca.pem --credential /etc/holdfast/demo-credential.json \
   --region eu-central-1 --key demo --plaintext hello
-systemctl reload holdfast
+{hsm}systemctl reload holdfast
 sleep 1
 echo STATE $(systemctl show holdfast -p ActiveState,SubState,NRestarts --value)
 journalctl -u holdfast -o cat --no-pager | grep SIGHUP
@@ -89,7 +105,8 @@ fn the_pages_lines_install_a_service_that_works() {
     fs::create_dir(&out).unwrap();
     fs::copy(program(), inside.join("holdfast")).unwrap();
     fs::write(inside.join("holdfast.service"), UNIT).unwrap();
-    fs::write(inside.join("script"), script()).unwrap();
+    let with_hsm = Path::new("/usr/lib/softhsm/libsofthsm2.so").is_file() && has("softhsm2-util");
+    fs::write(inside.join("script"), script(with_hsm)).unwrap();
     for (from, to) in [(components(), "components"), (cache(), "cache")] {
         fs::create_dir(inside.join(to)).unwrap();
         for entry in fs::read_dir(from).into_iter().flatten().flatten().filter(|entry| entry.path().is_file())
@@ -110,7 +127,10 @@ fn the_pages_lines_install_a_service_that_works() {
         "PING {\"status\":\"ok\"}",
         "demo",
         "ciphertext",
-        "STATE 0 active running",
+        if with_hsm { "WITH HSM {\"status\":\"ok\"}" } else { "WITH HSM skipped" },
+        if with_hsm { "keyManager hsm-1" } else { "DONE" },
+        if with_hsm { "LEDGER holdfast 700" } else { "DONE" },
+        "STATE active running",
         "SIGHUP: keystore",
         "STOPPED success inactive",
         "DONE",

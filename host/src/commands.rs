@@ -6,6 +6,7 @@ pub mod check_config;
 pub mod component;
 pub mod credential;
 mod error;
+mod harden;
 pub mod hsm;
 pub mod init;
 pub mod key;
@@ -35,7 +36,12 @@ use holdfast_policy::life::run_checker;
 /// Runs one command, tells why it failed and gives the exit code.
 pub fn run(cli: Cli) -> ExitCode {
     let mut output = Output::stdout();
-    let result = dispatch(cli.command, &mut output);
+    let hardened = match &cli.command {
+        // They harden themselves: the one tells in its log, the others see what they need to first.
+        Command::Serve(_) | Command::PolicyChecker { .. } | Command::HsmWorker => Ok(()),
+        _ => harden::process().map_err(CommandError::from),
+    };
+    let result = hardened.and_then(|()| dispatch(cli.command, &mut output));
     // A command that fails has a report to show, too.
     let flushed = output.flush();
     match result.and(flushed.map_err(CommandError::from)) {

@@ -61,3 +61,4 @@ pub use request::Iv;
 pub use settings::{
     FleetSettings, HsmSettings, Isolation, KeySettings, PinSource, TokenSelector, WorkerCommand,
 };
+pub use shared_file::make_folder;

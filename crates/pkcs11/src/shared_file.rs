@@ -22,14 +22,7 @@ pub(crate) fn lock_beside(path: &Path, ending: &str, patience: Duration) -> io::
     let mut beside = path.as_os_str().to_owned();
     beside.push(ending);
     let beside = PathBuf::from(beside);
-    let existed = beside.symlink_metadata().is_ok();
-    let mut options = OpenOptions::new();
-    // Whoever owns the folder may have put a link there, and root may be the one who asks.
-    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-    let lock = options.open(&beside).map_err(|error| link_or(error, &beside))?;
-    if !existed {
-        give_to_owner(&lock, &beside)?;
-    }
+    let lock = open_or_make(&beside)?;
     let end = Instant::now() + patience;
     loop {
         match lock.try_lock() {
@@ -64,14 +57,43 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Makes a folder for its parent's owner alone, if it isn't there.
-pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    if path.is_dir() {
-        return Ok(());
+/// Opens a file for writing, and gives it to its folder's owner if it wasn't there. Whoever owns the folder may have put a link there, and
+/// root may be the one who asks: nothing is opened through it, and nothing is given away but what was made right here.
+fn open_or_make(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    match options.clone().create_new(true).open(path) {
+        Ok(made) => {
+            give_to_owner(&made, path)?;
+            Ok(made)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            options.open(path).map_err(|error| link_or(error, path))
+        }
+        Err(error) => Err(error),
     }
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    give_to_owner(&File::open(path)?, path)
+}
+
+/// Makes a folder for its parent's owner alone, if it isn't there.
+pub fn make_folder(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => {}
+        Err(_) if path.is_dir() => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_folder(path.parent().ok_or(error)?)?;
+            return make_folder(path);
+        }
+        Err(error) => return Err(error),
+    }
+    // Its parent's owner may have put something else in its place since.
+    let mut options = OpenOptions::new();
+    let made = options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_DIRECTORY).open(path)?;
+    // SAFETY: geteuid has no preconditions and can't fail.
+    match made.metadata()?.uid() == unsafe { libc::geteuid() } {
+        true => give_to_owner(&made, path),
+        false => Err(io::Error::other(format!("{} was replaced by somebody as it was made", path.display()))),
+    }
 }
 
 /// What root makes in another user's folder is that user's: the service must be able to use it after a command of root's.

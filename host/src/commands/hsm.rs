@@ -136,7 +136,7 @@ fn console(config: &Config, hsm: &Hsm) -> Result<Console, AdminError> {
     let _ = set_environment(&hsm.environment);
     // Where the host remembers PINs that this HSM refused, so that neither tries them again.
     let pins = config.keystore.pin_folder();
-    std::fs::create_dir_all(&pins)
+    holdfast_pkcs11::make_folder(&pins)
         .map_err(|error| AdminError::Token(format!("{} can't be made: {error}", pins.display())))?;
     Console::open(&hsm.settings(), &pins)
 }

@@ -1,5 +1,6 @@
 //! `holdfast serve`: answers requests until it is told to stop.
 
+use super::harden::{self, has_pagemap_scan};
 use super::{CommandError, Output};
 use crate::admin::AdminSocket;
 use crate::commands::ConfigFile;
@@ -14,7 +15,6 @@ use holdfast_policy::life::keep_rolling_back;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use wasmtime::PoolingAllocationConfig;
 
 /// `holdfast serve`.
 #[derive(Debug, Args)]
@@ -54,7 +54,12 @@ fn run_logged(arguments: &Arguments, quota: &Quota, output: &mut Output) -> Resu
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    harden();
+    if !has_pagemap_scan() {
+        tracing::warn!(
+            "no PAGEMAP_SCAN (Linux 6.7 or later has it): each request costs more, as memories are cleared whole"
+        );
+    }
+    harden::process()?;
     raise_open_files(config.server.limits.connections);
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     // Two at least: one that hangs in the system must not hold up all.
@@ -161,19 +166,6 @@ fn give_memory_back() {
     // SAFETY: malloc_trim has no preconditions; it only releases what is free.
     unsafe {
         libc::malloc_trim(0);
-    }
-}
-
-fn harden() {
-    // wasmtime clears its pooled memories with the help of /proc/self/pagemap, which nobody but root can open once core
-    // dumps are off. This opens it, once and for all engines.
-    if !PoolingAllocationConfig::is_pagemap_scan_available() {
-        tracing::warn!(
-            "no PAGEMAP_SCAN (Linux 6.7 or later has it): each request costs more, as memories are cleared whole"
-        );
-    }
-    if let Err(error) = holdfast_secret::harden_process() {
-        tracing::warn!(%error, "core dumps of this process can't be turned off; they would hold keys");
     }
 }
 

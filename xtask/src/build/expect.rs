@@ -4,7 +4,7 @@ use crate::report::bold;
 use crate::workspace::{Profile, Workspace};
 
 /// Minutes of processor time that everything takes when nothing is there; measured, see docs/performance.md.
-const COLD: f64 = 22.0;
+const COLD: f64 = 17.6;
 /// Minutes below which more cores don't bring it: what has to be compiled one after the other.
 const LONGEST: f64 = 6.0;
 
@@ -36,8 +36,8 @@ mod tests {
 
     #[test]
     fn more_cores_take_less_down_to_what_goes_one_after_the_other() {
-        assert!(cold(2, false).contains("about 11 min on 2 cores."));
-        assert!(cold(1, false).contains("about 22 min on one core."));
+        assert!(cold(2, false).contains("about 9 min on 2 cores."));
+        assert!(cold(1, false).contains("about 18 min on one core."));
         assert!(cold(64, false).contains("about 6 min on 64 cores."));
         assert!(cold(2, true).contains("less what an earlier run has compiled"));
     }

@@ -38,15 +38,23 @@ pub fn lock(path: &Path) -> Result<File, FileError> {
     let lock_path = beside(path, "lock");
     let unlocked = |source| failed("lock", &lock_path, source);
     let mut options = OpenOptions::new();
-    options.read(true).write(true).truncate(false).create(true);
+    options.read(true).write(true);
     private(&mut options);
     without_links(&mut options);
-    let existed = lock_path.symlink_metadata().is_ok();
-    let file = options.open(&lock_path).map_err(unlocked)?;
-    if !existed && path.exists() {
-        // Made by root for another user's keystore, it must not lock that user out.
-        same_owner(&file, path, &lock_path)?;
-    }
+    let file = match options.clone().create_new(true).open(&lock_path) {
+        Ok(made) => {
+            if path.exists() {
+                // Made by root for another user's keystore, it must not lock that user out.
+                same_owner(&made, path, &lock_path)?;
+            }
+            made
+        }
+        // Nothing is given away that wasn't made here.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            options.open(&lock_path).map_err(unlocked)?
+        }
+        Err(error) => return Err(unlocked(error)),
+    };
     file.lock().map_err(unlocked)?;
     Ok(file)
 }
