@@ -3,8 +3,10 @@
 mod change;
 mod error;
 mod kept;
+mod own;
 mod record;
 mod sink;
+mod state;
 mod tally;
 mod writer;
 

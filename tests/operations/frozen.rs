@@ -56,7 +56,7 @@ fn run(program: &str, arguments: &[&Path]) -> bool {
 #[test]
 fn a_disk_of_the_audit_log_that_hangs_refuses_in_time_says_so_and_passes() {
     let Some(volume) = Volume::new() else { return };
-    let host = Setup::new().limit("budget", "500ms").audit(&volume.place.join("audit.jsonl")).start();
+    let host = Setup::new().limit("budget", "500ms").audit(volume.place.join("audit.jsonl")).start();
     let mut clients: Vec<_> = (0..4).map(|_| host.client()).collect();
     for client in &mut clients {
         client.call(Operation::Encrypt, "demo", encrypt_body("text")).ok();
@@ -90,7 +90,7 @@ fn a_disk_of_the_audit_log_that_hangs_refuses_in_time_says_so_and_passes() {
 #[test]
 fn a_host_whose_disk_hangs_takes_no_more_connections_once_it_is_told_to_stop() {
     let Some(volume) = Volume::new() else { return };
-    let host = Setup::new().limit("budget", "500ms").audit(&volume.place.join("audit.jsonl")).start();
+    let host = Setup::new().limit("budget", "500ms").audit(volume.place.join("audit.jsonl")).start();
     volume.freeze();
     let reply = host.client().call(Operation::Encrypt, "demo", encrypt_body("text"));
     reply.refused(503, "DependencyTimeoutException");

@@ -28,6 +28,11 @@ impl Kept {
         Ok(Kept { sink, fsync, synced: true, syncing: None, looked, told: None, told_of_looking: None })
     }
 
+    /// Whether a write ends soon, as far as is known: no pipe, no device, no sync for each.
+    pub(super) fn is_quick(&self) -> bool {
+        self.sink.is_plain && self.fsync != Fsync::Group
+    }
+
     /// Appends records.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<Appended, AuditError> {
         let result = self.sink.append(bytes).and_then(|appended| {

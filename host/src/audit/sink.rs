@@ -16,6 +16,8 @@ pub(super) struct Sink {
     pub(super) file: File,
     /// A file on a disk, no pipe or device.
     pub(super) is_plain: bool,
+    /// Device and inode: while it is open they are nobody else's.
+    identity: (u64, u64),
     /// Bytes that a plain file had when it was left.
     length: u64,
     /// A write ended in the middle of a line.
@@ -34,10 +36,12 @@ impl Sink {
     pub(super) fn open(path: &Path) -> io::Result<Sink> {
         let file = open(path)?;
         let is_plain = file.metadata()?.is_file();
-        let length = if is_plain { status(&file)?.st_size.unsigned_abs() } else { 0 };
+        let opened = status(&file)?;
+        let length = if is_plain { opened.st_size.unsigned_abs() } else { 0 };
+        let identity = (opened.st_dev, opened.st_ino);
         // A line that a crash cut short is ended, so that the next record is readable.
         let torn = ends_torn(path, &file)?;
-        Ok(Sink { path: path.to_owned(), file, is_plain, length, torn })
+        Ok(Sink { path: path.to_owned(), file, is_plain, identity, length, torn })
     }
 
     /// Appends whole lines, to what the path leads to once they are written.
@@ -48,18 +52,16 @@ impl Sink {
             if !self.is_plain {
                 return Ok(appended);
             }
-            let ours = status(&self.file)?;
-            let same = match status_at(&self.path) {
-                Ok(there) => (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-                Err(error) => return Err(error),
+            let there = match status_at(&self.path) {
+                Ok(there) if (there.st_dev, there.st_ino) == self.identity => there,
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {
+                    // Whoever moved it may have read it already, or have removed it.
+                    *self = Sink::open(&self.path.clone())?;
+                    continue;
+                }
             };
-            if !same {
-                // Whoever moved it may have read it already, or have removed it.
-                *self = Sink::open(&self.path.clone())?;
-                continue;
-            }
-            let (length, expected) = (ours.st_size.unsigned_abs(), self.length + bytes.len() as u64);
+            let (length, expected) = (there.st_size.unsigned_abs(), self.length + bytes.len() as u64);
             self.length = length;
             if length >= expected {
                 return Ok(appended);
@@ -112,9 +114,8 @@ impl Sink {
 
     /// Follows the path when another file stands there, as after a rotation.
     pub(super) fn reopen_if_moved(&mut self) -> io::Result<()> {
-        let ours = status(&self.file)?;
         let same = match status_at(&self.path) {
-            Ok(there) => (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino),
+            Ok(there) => (there.st_dev, there.st_ino) == self.identity,
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => return Err(error),
         };

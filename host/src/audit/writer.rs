@@ -1,25 +1,40 @@
-//! Appends records to the log, in a thread of its own: a file system that hangs holds up nothing that serves.
+//! Appends records to the log.
 //!
-//! Whatever waits when the last write returned goes out in the next one. After each, before anybody is told, the thread looks whether
-//! the log's path still leads to what it wrote to, and writes once more where it doesn't: whoever rotates the file in whichever way, an answer
-//! of 200 has its record. A request that gave up waiting meanwhile was refused, so its record isn't written, or the next line says so. A sink
-//! that fails, or falls behind by more than [`QUEUE_LIMIT`], refuses requests.
+//! A record is written by a task of its own where the log is a plain file that nobody else is writing to: handing it to a thread and back
+//! costs more than the write. Such a write may hang, and then holds one of the runtime's threads, of which there are two at least; the request
+//! waits beside it and is refused in time, and the thread of the log, which looks every [`LOOK`], has the runtime go on by the
+//! others ([`Shared::keep_going`]). Everything else goes by that thread: what waits while somebody writes, pipes and devices, a disk that was slow
+//! lately. Whatever waits when the last write returned goes out in the next one.
+//!
+//! After each write, before anybody is told, it is looked whether the log's path still leads to what was written to, and written
+//! once more where it doesn't: whoever rotates the file in whichever way, an answer of 200 has its record. A request that gave up waiting
+//! meanwhile was refused, so its record isn't written, or the next line says so. A sink that fails, or falls behind by more than
+//! [`QUEUE_LIMIT`], refuses requests.
 
 use super::error::AuditError;
 use super::kept::{Kept, sink_error};
-use super::record::{Line, rfc3339};
+use super::own::{line_of, withheld};
+use super::state::{INTERVAL, State};
 use crate::config::Fsync;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 
 /// Bytes that may wait for a write.
 const QUEUE_LIMIT: usize = 8 * 1024 * 1024;
-/// Between two fsyncs, and between two looks whether the file was moved away. A write that takes longer hangs.
-const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Between two tries to take the file from somebody who is about to be done.
+const SHORTLY: Duration = Duration::from_micros(50);
+/// How soon the thread sees that a write hangs.
+const LOOK: Duration = Duration::from_millis(20);
+/// A write that takes longer than this shows that the disk is slow, ...
+const SLOW: Duration = Duration::from_millis(10);
+/// ... and leaves the log to the thread for this long.
+const SLOW_PAUSE: Duration = Duration::from_secs(1);
 
 /// The open log.
 pub struct AuditLog {
@@ -31,7 +46,10 @@ struct Shared {
     path: String,
     queue: Mutex<Queue>,
     filled: Condvar,
+    kept: Mutex<Kept>,
     state: State,
+    /// What serves, and has to go on while one of its threads is in a write.
+    runtime: Option<Handle>,
 }
 
 #[derive(Default)]
@@ -48,33 +66,81 @@ struct Waiting {
     done: oneshot::Sender<Result<(), AuditError>>,
 }
 
-/// What is known of the sink, without waiting for who writes.
-struct State {
-    opened: Instant,
-    /// The last write failed.
-    failing: AtomicBool,
-    /// Since when the thread is at work on the file, in microseconds after `opened` and at least 1; 0 while it waits.
-    working: AtomicU64,
-    /// How often the file was found shorter than it was left.
-    truncated: AtomicU64,
-}
-
-impl State {
-    fn now(&self) -> u64 {
-        u64::try_from(self.opened.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
-    }
-
-    /// For how long the thread has been at work on the file, if that is longer than any disk takes.
-    fn hangs_for(&self) -> Option<Duration> {
-        let since = self.working.load(Ordering::Relaxed);
-        let time = Duration::from_micros(self.now().saturating_sub(since));
-        (since != 0 && time >= INTERVAL).then_some(time)
-    }
-}
-
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a write here ends soon, as far as is known, and the runtime has other threads.
+    fn may_write_here(&self) -> bool {
+        let has_threads =
+            || self.runtime.as_ref().is_some_and(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);
+        self.state.thread_until.load(Ordering::Relaxed) <= self.state.now() && has_threads()
+    }
+
+    /// Writes on this thread of the runtime, or leaves it to the log's own.
+    fn write_here(&self, waiting: Waiting) {
+        let kept = self.kept.try_lock().ok().filter(|kept| kept.is_quick() && !self.queue().closed);
+        let Some(mut kept) = kept else {
+            if let Err((error, done)) = self.leave_or_tell(waiting) {
+                // A request that is gone doesn't wait any more.
+                let _ = done.send(Err(error));
+            }
+            return;
+        };
+        if self.state.drowsy.load(Ordering::Relaxed) && self.state.drowsy.swap(false, Ordering::AcqRel) {
+            self.filled.notify_one();
+        }
+        if !waiting.done.is_closed() {
+            self.work(&mut kept, &mut vec![waiting]);
+        }
+    }
+
+    /// Puts a record among those that the thread writes.
+    fn leave(&self, waiting: Waiting) -> Result<(), AuditError> {
+        self.leave_or_tell(waiting).map_err(|(error, _)| error)
+    }
+
+    fn leave_or_tell(
+        &self,
+        waiting: Waiting,
+    ) -> Result<(), (AuditError, oneshot::Sender<Result<(), AuditError>>)> {
+        let mut queue = self.queue();
+        if queue.closed {
+            return Err((AuditError::Closed, waiting.done));
+        }
+        if queue.bytes + waiting.record.len() > QUEUE_LIMIT {
+            return Err((AuditError::Full, waiting.done));
+        }
+        queue.bytes += waiting.record.len();
+        queue.waiting.push(waiting);
+        if std::mem::take(&mut queue.idle) {
+            self.filled.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Writes, and remembers how long it took.
+    fn work(&self, kept: &mut Kept, waiting: &mut Vec<Waiting>) {
+        let begun = self.state.now();
+        self.state.written.fetch_add(1, Ordering::Relaxed);
+        self.state.working.store(begun, Ordering::Relaxed);
+        self.write(kept, waiting);
+        self.state.working.store(0, Ordering::Relaxed);
+        let ended = self.state.now();
+        if Duration::from_micros(ended - begun) > SLOW {
+            self.state.thread_until.store(ended + SLOW_PAUSE.as_micros() as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// A thread of the runtime that is held may be the one that was to look for what has arrived, and its tasks wait behind it: a task from
+    /// outside wakes another thread, which looks, and takes them.
+    fn keep_going(&self) {
+        if self.state.works_for().is_some_and(|time| time >= LOOK)
+            && let Some(runtime) = &self.runtime
+        {
+            runtime.spawn(std::future::ready(()));
+        }
     }
 }
 
@@ -82,21 +148,17 @@ impl AuditLog {
     /// Opens the file for appending (mode 0600 when it is new) and starts the writing thread. May wait for the disk.
     pub fn open(path: &Path, fsync: Fsync) -> Result<AuditLog, AuditError> {
         let kept = Kept::open(path, fsync)?;
-        let opened = Instant::now();
-        let state = State {
-            opened,
-            failing: AtomicBool::new(false),
-            working: AtomicU64::new(0),
-            truncated: AtomicU64::new(0),
-        };
+        let state = State::new();
         let shared = Arc::new(Shared {
             path: path.display().to_string(),
             queue: Mutex::default(),
             filled: Condvar::new(),
+            kept: Mutex::new(kept),
             state,
+            runtime: Handle::try_current().ok(),
         });
         let of_thread = shared.clone();
-        let thread = thread::Builder::new().name("audit".into()).spawn(move || of_thread.run(kept));
+        let thread = thread::Builder::new().name("audit".into()).spawn(move || of_thread.run());
         let thread = thread.map_err(|error| sink_error(path, &error))?;
         Ok(AuditLog { shared, thread: Mutex::new(Some(thread)) })
     }
@@ -104,19 +166,13 @@ impl AuditLog {
     /// Appends `record` (whole lines) and waits until it is written, and synced where that is configured.
     pub async fn write(&self, record: String) -> Result<(), AuditError> {
         let (done, written) = oneshot::channel();
-        {
-            let mut queue = self.shared.queue();
-            if queue.closed {
-                return Err(AuditError::Closed);
-            }
-            if queue.bytes + record.len() > QUEUE_LIMIT {
-                return Err(AuditError::Full);
-            }
-            queue.bytes += record.len();
-            queue.waiting.push(Waiting { record, done });
-            if std::mem::take(&mut queue.idle) {
-                self.shared.filled.notify_one();
-            }
+        let waiting = Waiting { record, done };
+        if self.shared.may_write_here() {
+            let shared = self.shared.clone();
+            // A task of its own, so that this one can be refused while it hangs.
+            tokio::spawn(async move { shared.write_here(waiting) });
+        } else {
+            self.shared.leave(waiting)?;
         }
         written.await.unwrap_or(Err(AuditError::Closed))
     }
@@ -161,27 +217,48 @@ impl Drop for AuditLog {
 
 impl Shared {
     /// The thread: writes what waits, and looks after the file once a second.
-    fn run(&self, mut kept: Kept) {
+    fn run(&self) {
         let mut waiting = Vec::new();
         loop {
             let closed = self.wait(&mut waiting);
-            self.state.working.store(self.state.now(), Ordering::Relaxed);
+            let Some(mut kept) = self.take(closed || !waiting.is_empty()) else { continue };
             // Those that are gone were refused.
             waiting.retain(|waiting: &Waiting| !waiting.done.is_closed());
             if !waiting.is_empty() {
-                self.write(&mut kept, &mut waiting);
+                self.work(&mut kept, &mut waiting);
             }
             if closed || kept.looked.elapsed() >= INTERVAL {
+                self.state.working.store(self.state.now(), Ordering::Relaxed);
                 kept.look(closed);
                 if self.state.failing.load(Ordering::Relaxed) {
                     // Nobody may ask, because `/ping` says that records can't be written.
                     self.write(&mut kept, &mut Vec::new());
                 }
+                self.state.working.store(0, Ordering::Relaxed);
             }
-            self.state.working.store(0, Ordering::Relaxed);
             if closed {
                 return;
             }
+        }
+    }
+
+    /// The file, when nobody else is at work on it. While somebody hangs in it, the runtime goes on; `None` where there is nothing to do.
+    fn take(&self, is_needed: bool) -> Option<MutexGuard<'_, Kept>> {
+        loop {
+            match self.kept.try_lock() {
+                Ok(kept) => return Some(kept),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            self.keep_going();
+            if !is_needed && self.queue().waiting.is_empty() && self.state.works_for().is_none() {
+                return None;
+            }
+            thread::sleep(if self.state.works_for().is_some_and(|time| time >= LOOK) {
+                LOOK
+            } else {
+                SHORTLY
+            });
         }
     }
 
@@ -225,47 +302,27 @@ impl Shared {
         let _ = kept.write(line_of("audit-log-truncated").as_bytes());
     }
 
-    /// Waits for records, or for a second. Gives whether the log is closed and nothing is left.
+    /// Waits for records, or until it is time to look. Gives whether the log is closed and nothing is left.
     fn wait(&self, waiting: &mut Vec<Waiting>) -> bool {
         let mut queue = self.queue();
-        while queue.waiting.is_empty() && !queue.closed {
+        let before = self.state.written.swap(0, Ordering::Relaxed);
+        while queue.waiting.is_empty() && !queue.closed && waiting.is_empty() {
             queue.idle = true;
+            // Where nobody writes, nobody has to be watched.
+            self.state.drowsy.store(before == 0, Ordering::Release);
+            let time = if before == 0 { INTERVAL } else { LOOK };
             let (next, timeout) =
-                self.filled.wait_timeout(queue, INTERVAL).unwrap_or_else(PoisonError::into_inner);
+                self.filled.wait_timeout(queue, time).unwrap_or_else(PoisonError::into_inner);
             queue = next;
-            if timeout.timed_out() {
+            if timeout.timed_out() || !self.state.drowsy.swap(false, Ordering::AcqRel) {
                 break;
             }
         }
         queue.idle = false;
         queue.bytes = 0;
-        std::mem::swap(&mut queue.waiting, waiting);
+        waiting.append(&mut queue.waiting);
         queue.closed && waiting.is_empty()
     }
-}
-
-/// A record of the log itself.
-fn line_of(kind: &str) -> String {
-    let mut line = Line::start();
-    line.text("type", kind);
-    line.text("time", &rfc3339(SystemTime::now()));
-    line.finish()
-}
-
-/// Says that the answer of a record that stands in the log didn't leave: the request was refused, as its record took too long.
-fn withheld(record: &str) -> String {
-    let record: serde_json::Value = serde_json::from_str(record).unwrap_or_default();
-    let mut line = Line::start();
-    line.text("type", "answer-withheld");
-    line.text("time", &rfc3339(SystemTime::now()));
-    for (name, value) in
-        [("keyStore", &record["keyStore"]), ("kmsRequestId", &record["requestMetadata"]["kmsRequestId"])]
-    {
-        if let Some(text) = value.as_str() {
-            line.text(name, text);
-        }
-    }
-    line.finish()
 }
 
 #[cfg(test)]

@@ -40,7 +40,8 @@ pub fn lock(path: &Path) -> Result<File, FileError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).truncate(false).create(true);
     private(&mut options);
-    let existed = lock_path.exists();
+    without_links(&mut options);
+    let existed = lock_path.symlink_metadata().is_ok();
     let file = options.open(&lock_path).map_err(unlocked)?;
     if !existed && path.exists() {
         // Made by root for another user's keystore, it must not lock that user out.
@@ -159,6 +160,15 @@ fn private(options: &mut OpenOptions) {
 
 #[cfg(not(unix))]
 fn private(_: &mut OpenOptions) {}
+
+/// Whoever owns the folder may have put a link there, and root may be the one who opens it.
+#[cfg(unix)]
+fn without_links(options: &mut OpenOptions) {
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_NOFOLLOW);
+}
+
+#[cfg(not(unix))]
+fn without_links(_: &mut OpenOptions) {}
 
 /// Gives `file` (at `path`) the owner of `like`, so that root can change a service's keystore.
 #[cfg(unix)]

@@ -4,8 +4,8 @@ use super::{Fleet, Inner};
 use crate::hsm::{Hsm, Watch, supervise};
 use crate::ivs::Ivs;
 use crate::settings::{FleetSettings, HsmSettings};
+use crate::shared_file::make_folder;
 use crate::uses::Uses;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, RwLock};
@@ -61,8 +61,7 @@ impl Fleet {
             }
         }
         for path in [&settings.state_folder, &settings.pin_folder] {
-            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-            made.map_err(|source| StartError::Folder { path: path.clone(), source })?;
+            make_folder(path).map_err(|source| StartError::Folder { path: path.clone(), source })?;
         }
         let uses = Uses::open(settings.state_folder.join("uses"), settings.warn_after, settings.refuse_after);
         let watch = Arc::new(Watch::default());

@@ -87,7 +87,8 @@ fn a_first_try_that_is_cut_short_comes_back_where_the_token_says_that_no_try_was
         let crash = |part: &Part, _: &str| {
             let _ = part.faults.crash("C_Login", Crash::Segfault, When::Next(1));
         };
-        let mut cases: Vec<(&str, &dyn Fn(&Part, &str))> =
+        type Cut<'a> = &'a dyn Fn(&Part, &str);
+        let mut cases: Vec<(&str, Cut<'_>)> =
             vec![("CKR_DEVICE_ERROR", &fail), ("CKR_GENERAL_ERROR", &fail), ("0x80000001", &fail)];
         if isolation == Isolation::Process {
             cases.push(("", &crash));

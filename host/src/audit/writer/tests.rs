@@ -1,5 +1,7 @@
 use super::*;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 fn lines(path: &Path) -> Vec<String> {
     std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()

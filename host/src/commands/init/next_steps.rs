@@ -12,7 +12,8 @@ pub fn text(arguments: &Arguments, listen: SocketAddr) -> String {
     let path = |name: &str| quoted(&folder.join(name));
     let config = path("holdfast.toml");
     let scheme = if arguments.plain_http { "http" } else { "https" };
-    let host = if listen.ip().is_loopback() { "localhost".to_owned() } else { listen.ip().to_string() };
+    let here = listen.ip().is_loopback() || listen.ip().is_unspecified();
+    let host = if here { "localhost".to_owned() } else { listen.ip().to_string() };
     let ca = if arguments.plain_http { String::new() } else { format!(" --ca {}", path("tls/ca.pem")) };
     let region = match arguments.region.as_str() {
         "us-east-1" => String::new(),
