@@ -83,10 +83,10 @@ impl Key {
         self.versions.iter().find(|version| version.number == number)
     }
 
-    /// The HSM at this place doesn't serve a version, by its place in `versions`, and so nobody encrypts with it.
-    pub(crate) fn leave_out(&mut self, version: usize, hsm: usize) {
+    /// The HSM at this place doesn't serve a version, by its place in `versions`. Where it has another key, nobody encrypts with it.
+    pub(crate) fn leave_out(&mut self, version: usize, hsm: usize, differs: bool) {
         self.versions[version].on &= !(1 << hsm);
-        self.eligible.retain(|eligible| *eligible != version);
+        self.eligible.retain(|eligible| !differs || *eligible != version);
     }
 
     /// Whether anything decrypts.

@@ -33,7 +33,7 @@ impl Inner {
                     match self.is_same(&key.versions[place], first, other, compared) {
                         Some(true) => {}
                         same => {
-                            key.leave_out(place, other);
+                            key.leave_out(place, other, same == Some(false));
                             if same == Some(false) {
                                 apart.push(format!(
                                     "the HSMs have different keys with the label '{label}': {} doesn't open what {} made, so it isn't used for it, and nothing is encrypted until it is one key everywhere",
@@ -61,7 +61,10 @@ impl Inner {
             return (0, Vec::new());
         };
         let told = tells(&first);
-        (first, holders.into_iter().filter(|index| *index != first && !(told && tells(index))).collect())
+        // One that is away serves nothing, and is looked at when it is back.
+        let is_there = |index: &usize| self.hsms[*index].connection().is_some();
+        let others = holders.into_iter().filter(|index| *index != first && !(told && tells(index)));
+        (first, others.filter(is_there).collect())
     }
 
     /// Whether two HSMs have the same key; none where that can't be told now.
