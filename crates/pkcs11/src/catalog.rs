@@ -83,6 +83,12 @@ impl Key {
         self.versions.iter().find(|version| version.number == number)
     }
 
+    /// The HSM at this place doesn't serve a version, by its place in `versions`. Where it has another key, nobody encrypts with it.
+    pub(crate) fn leave_out(&mut self, version: usize, hsm: usize, differs: bool) {
+        self.versions[version].on &= !(1 << hsm);
+        self.eligible.retain(|eligible| !differs || *eligible != version);
+    }
+
     /// Whether anything decrypts.
     pub(crate) fn decrypts(&self) -> bool {
         self.versions.iter().any(|version| version.decrypt)
@@ -107,6 +113,10 @@ impl Found {
 
 /// The check values of keys by their labels, since each was found first, and a bit for each HSM that had it.
 pub(crate) type Bound = HashMap<Arc<str>, (Arc<[u8]>, u16)>;
+
+/// Whether two HSMs have the same key under a label, as one opened what the other made; and in which connection of each. By label and
+/// the two HSMs' places.
+pub(crate) type Compared = HashMap<(Arc<str>, usize, usize), (u64, u64, bool)>;
 
 /// All keys.
 #[derive(Debug, Default)]

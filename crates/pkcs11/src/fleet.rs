@@ -1,6 +1,6 @@
 //! One to ten HSMs with the same keys: each operation goes to the least loaded that serves, and to another if that fails.
 
-use crate::catalog::{Bound, Catalog, Key};
+use crate::catalog::{Bound, Catalog, Compared, Key};
 use crate::hsm::{Health, Hsm, Status, Watch};
 use crate::module::KeyAttributes;
 use crate::settings::FleetSettings;
@@ -12,6 +12,7 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 mod attempt;
+mod compare;
 pub(crate) mod operations;
 mod sample_proxy;
 pub(crate) mod start;
@@ -26,7 +27,8 @@ struct Inner {
     hsms: Vec<Arc<Hsm>>,
     catalog: RwLock<Arc<Catalog>>,
     /// Held while the catalog is made. Which key each label is, since it was found first: another one under the label isn't used.
-    refreshing: Mutex<Bound>,
+    /// And of which labels HSMs were seen to have the same key.
+    refreshing: Mutex<(Bound, Compared)>,
     uses: Uses,
     reserver: OnceLock<Thread>,
     changed: (Mutex<()>, Condvar),
@@ -117,24 +119,27 @@ impl Inner {
     /// After a listing: the catalog of keys, and use counts for new versions.
     fn refresh(&self) {
         // One at a time: whoever listed last sees all listings, and what it makes of them stays.
-        let mut bound = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refreshing = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (bound, compared) = &mut *refreshing;
         let listings: Vec<_> = self.hsms.iter().map(|hsm| hsm.keys()).collect();
         let test_keys = self.settings.hsms.iter().filter_map(|hsm| hsm.test_key.clone());
         let hidden: Vec<_> = test_keys.chain(self.settings.hidden.iter().cloned()).collect();
-        let catalog = Catalog::build(&listings, self.settings.keys.as_ref(), &hidden, &bound, &self.uses);
+        let mut catalog = Catalog::build(&listings, self.settings.keys.as_ref(), &hidden, bound, &self.uses);
+        // What is compared are uses as well.
+        self.reserve();
+        let apart = self.compare(&mut catalog, &listings, compared);
         let versions = catalog.keys.values().flat_map(|key| &key.versions);
         for version in versions.filter(|version| !version.check_value.is_empty()) {
             let first = || (Arc::clone(&version.check_value), 0);
             bound.entry(Arc::clone(&version.label)).or_insert_with(first).1 |= version.on;
         }
-        self.tell_of(&catalog, &listings);
-        self.reserve();
+        self.tell_of(&catalog, &listings, apart);
         *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
         self.changed.1.notify_all();
     }
 
     /// Keys that aren't the same everywhere: each is told once, for as long as it is so.
-    fn tell_of(&self, catalog: &Catalog, listings: &[Option<Arc<Vec<KeyAttributes>>>]) {
+    fn tell_of(&self, catalog: &Catalog, listings: &[Option<Arc<Vec<KeyAttributes>>>], apart: Vec<String>) {
         let versions = catalog.keys.values().flat_map(|key| &key.versions);
         let differing = versions.filter(|version| version.differs).map(|version| {
             let label = &*version.label;
@@ -160,7 +165,7 @@ impl Inner {
                 hsms.join(", ")
             )
         });
-        let mut found: Vec<String> = differing.chain(replaced).collect();
+        let mut found: Vec<String> = differing.chain(replaced).chain(apart).collect();
         found.sort_unstable();
         let mut told = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         for why in found.iter().filter(|why| !told.contains(why)) {

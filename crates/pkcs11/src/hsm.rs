@@ -63,6 +63,8 @@ pub(crate) struct Hsm {
     /// Why it never serves again while this process lives: a bad IV.
     unfit: OnceLock<Fault>,
     bad_ivs: AtomicU64,
+    /// How often it was connected.
+    connections: AtomicU64,
     errors: errors::Errors,
     watch: Weak<Watch>,
     check_interval: Duration,
@@ -106,6 +108,7 @@ impl Hsm {
             ivs,
             unfit: OnceLock::new(),
             bad_ivs: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
             errors: errors::Errors::default(),
             watch,
             check_interval,
@@ -192,6 +195,12 @@ impl Hsm {
         if let Some(supervisor) = self.supervisor.get() {
             supervisor.unpark();
         }
+    }
+
+    /// Which connection it has; none while it has none.
+    pub(crate) fn connection(&self) -> Option<u64> {
+        let connection = self.connections.load(Ordering::Acquire);
+        (!self.lost.load(Ordering::Acquire)).then_some(connection)
     }
 
     /// An error of the module, mended or not.

@@ -10,6 +10,7 @@ use crate::commands::ConfigFile;
 use crate::config::{Config, Hsm, KeyStore};
 
 mod chosen;
+mod elsewhere;
 mod environment;
 mod keys;
 mod probe;
@@ -105,6 +106,7 @@ pub fn run(arguments: Arguments, output: &mut Output) -> Result<(), CommandError
         Action::CreateKey { label, hsm, usage } => {
             let hsm = choose(&config, hsm.as_deref())?;
             let allows = |wanted| usage.contains(&wanted);
+            elsewhere::expect_free(&config, hsm, &label)?;
             console(&config, hsm)?.create_key(&label, allows(KeyUse::Encrypt), allows(KeyUse::Decrypt))?;
             Ok(output.line(format_args!(
                 "Created key {label} on HSM {}. A running host uses it after its next check, within 10 s.",

@@ -168,6 +168,11 @@ impl Faults {
         self.set("exclusive", exclusive.then(|| "exclusive".into()));
     }
 
+    /// Keys have no CKA_CHECK_VALUE.
+    pub fn no_check_values(&self) {
+        self.set("no-check-values", Some("no-check-values".into()));
+    }
+
     /// What is wrong with IVs that the HSM makes (vendors' forms, and the message functions).
     pub fn iv(&self, fault: Option<IvFault>) {
         let line = fault.map(|fault| match fault {

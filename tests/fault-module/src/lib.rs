@@ -39,6 +39,7 @@
 //! | `token present N` | the token was put in N times; another N closes sessions too |
 //! | `sessions N` | C_OpenSession returns CKR_SESSION_COUNT when N are open, of all processes |
 //! | `exclusive` | a call during another one in this process returns CKR_GENERAL_ERROR |
+//! | `no-check-values` | keys have no CKA_CHECK_VALUE |
 //! | `token-flags BITS` | put on the flags of C_GetTokenInfo |
 //! | `iv zero`, `iv repeat` | IVs that the HSM makes are zero bytes, or the last one again; it does encrypt with them |
 //! | `form iv-in-params` | C_Encrypt makes the IV and writes it to `pIv`, which must hold zero bytes before (CloudHSM, nShield) |

@@ -21,6 +21,8 @@ pub struct Rules {
     pub sessions: Option<u64>,
     /// A call during another one fails.
     pub exclusive: bool,
+    /// CKA_CHECK_VALUE is an attribute that keys haven't.
+    pub no_check_values: bool,
     /// What is wrong with IVs that the HSM makes.
     pub iv: Option<IvFault>,
     /// Which vendor's form of GCM.
@@ -131,6 +133,7 @@ impl Rules {
             ["token", "present", count] => self.insertion = number(count)?,
             ["sessions", count] => self.sessions = Some(number(count)?),
             ["exclusive"] => self.exclusive = true,
+            ["no-check-values"] => self.no_check_values = true,
             ["iv", "zero"] => self.iv = Some(IvFault::Zero),
             ["iv", "own"] => self.iv = Some(IvFault::Own),
             ["iv", "repeat"] => self.iv = Some(IvFault::Repeat),

@@ -58,6 +58,24 @@ pub unsafe fn token_info(
     }
 }
 
+pub unsafe fn attribute_value(
+    module: &Module,
+    rules: &Rules,
+    session: CK_SESSION_HANDLE,
+    object: CK_OBJECT_HANDLE,
+    template: *mut CK_ATTRIBUTE,
+    count: CK_ULONG,
+) -> CK_RV {
+    // SAFETY: the caller's arguments: a template of so many.
+    unsafe {
+        if rules.no_check_values && count == 1 && (*template).type_ == CKA_CHECK_VALUE {
+            (*template).ulValueLen = CK_UNAVAILABLE_INFORMATION;
+            return CKR_ATTRIBUTE_TYPE_INVALID;
+        }
+        module.real.C_GetAttributeValue(session, object, template, count)
+    }
+}
+
 pub unsafe fn open(
     module: &Module,
     rules: &Rules,

@@ -152,6 +152,7 @@ impl Hsm {
         };
         *accepted = tried;
         drop(accepted);
+        self.connections.fetch_add(1, Ordering::AcqRel);
         self.lost.store(false, Ordering::Release);
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         tracing::info!(
@@ -166,7 +167,8 @@ impl Hsm {
         Ok(())
     }
 
-    fn ask(
+    /// An operation of a check.
+    pub(crate) fn ask(
         &self,
         operation: Operation,
         label: &str,

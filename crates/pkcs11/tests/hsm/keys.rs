@@ -336,3 +336,25 @@ fn a_version_is_made_after_the_one_before_it() {
     console.create_key("demo#2", true, true).unwrap();
     console.create_key("demo#3", true, true).unwrap();
 }
+
+#[test]
+fn hsms_that_tell_no_check_values_open_each_others_ciphertexts_before_a_key_serves() {
+    let parts: Option<Vec<_>> = ["silent", "mute"].into_iter().map(part).collect();
+    let Some(parts) = parts else { return };
+    // One that doesn't tell is enough.
+    parts[1].faults.no_check_values();
+    parts[0].token.import_key("apart", [1; 32], true, true);
+    parts[1].token.import_key("apart", [2; 32], true, true);
+    let rig = Rig::start(parts, Isolation::Process, |_, _| ());
+    let is_told = |rig: &Rig| {
+        let told = |health: &holdfast_pkcs11::Health| matches!(&health.status, Status::Degraded(why) if why.contains("'apart'") && why.contains("silent") && why.contains("mute") && why.contains("doesn't open"));
+        rig.fleet.health().iter().all(told)
+    };
+    assert!(rig.until(is_told), "{:?}", rig.fleet.health());
+    assert!(!rig.fleet.describe("apart").unwrap().encrypt);
+    // The key that is the same on both goes on, on both.
+    let mut served = std::collections::BTreeSet::new();
+    while served.len() < 2 {
+        served.insert(eventually(|| rig.encrypt()).hsm);
+    }
+}

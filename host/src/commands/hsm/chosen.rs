@@ -12,6 +12,15 @@ pub(in super::super) enum HsmCommandError {
     #[error("{config} has several HSMs; name one: {known}")]
     Several { config: String, known: String },
     #[error(
+        "HSM {other} of the same key store has a key {label} already, and one made on {hsm} would be another under its name: copy it \
+         by the HSMs' own means"
+    )]
+    Taken { hsm: String, other: String, label: String },
+    #[error(
+        "HSM {other} of the same key store can't be asked whether it has a key {label}, so none is made: {why}"
+    )]
+    Unasked { other: String, label: String, why: String },
+    #[error(
         "key store {key_store} has {count} HSMs, which must hold the same keys: make the next version on one of them by \
          its own tools, named {key}#N, and copy it to the others; it is used as soon as all have it"
     )]
