@@ -116,3 +116,41 @@ fn a_closed_pipe_is_no_failure() {
 fn a_missing_configuration_is_named() {
     Folder::new().holdfast("key list").refused(1, "can't read the configuration demo/holdfast.toml");
 }
+
+#[test]
+fn a_credential_that_kms_has_is_taken_in_once_and_its_secret_never_shown() {
+    const SECRET: &str = "NotARealSecretButLongEnoughToLookLikeOne1234";
+    let folder = Folder::with_demo();
+    let json = |path: &str, secret: &str| {
+        serde_json::json!({
+            "XksProxyUriPath": path,
+            "XksProxyAuthenticationCredential": {"AccessKeyId": "ABCDEFGHIJKLMNOPQRST", "RawSecretAccessKey": secret},
+        })
+        .to_string()
+    };
+    folder.write("kms.json", &json("/demo/kms/xks/v1", SECRET));
+    let said = folder.holdfast("credential import kms.json").done();
+    assert!(said.contains("ABCDEFGHIJKLMNOPQRST") && !said.contains("KMS calls it"), "{said}");
+    let listed = folder.holdfast("credential list --json").done();
+    assert!(listed.contains("ABCDEFGHIJKLMNOPQRST") && !listed.contains(SECRET), "{listed}");
+    folder.holdfast("credential import kms.json").refused(1, "ABCDEFGHIJKLMNOPQRST");
+    folder.holdfast("credential remove ABCDEFGHIJKLMNOPQRST").done();
+    folder.write("kms.json", &json("/elsewhere/kms/xks/v1", SECRET));
+    assert!(
+        folder
+            .holdfast("credential import kms.json")
+            .done()
+            .contains("KMS calls it at /elsewhere/kms/xks/v1")
+    );
+    for (text, reason) in [
+        ("{", "it ends too early"),
+        ("{}", "a field is missing"),
+        ("secret", "it isn't JSON"),
+        (json("/demo/kms/xks/v1", "short").as_str(), "RawSecretAccessKey"),
+    ] {
+        folder.write("bad.json", text);
+        let ran = folder.holdfast("credential import bad.json");
+        assert!(!ran.stderr.contains("\"short\""), "{}", ran.stderr);
+        ran.refused(1, reason);
+    }
+}

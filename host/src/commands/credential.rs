@@ -1,12 +1,15 @@
 //! `holdfast credential`: what AWS KMS signs with.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use holdfast_keystore::{AccessKeyId, Credential, SecretAccessKey, SystemRandom};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
-use super::kms_json::kms_json;
+use super::kms_json::{self, kms_json};
 use super::new_file::{self, Mode};
 use super::opened::OpenedKeyStore;
 use super::{CommandError, Output, when};
@@ -20,6 +23,7 @@ A running host takes every change up by itself, without a restart.
 
 Examples:
   holdfast credential create --output kms.json
+  holdfast credential import kms.json
   holdfast credential list")]
 pub struct Arguments {
     #[command(flatten)]
@@ -35,6 +39,11 @@ enum Action {
         /// Write the JSON to a new file, for this user only, instead of the standard output
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
+    },
+    /// Take in a credential that AWS KMS has already, so that it needn't be changed there.
+    Import {
+        /// The JSON file that the KMS console took
+        file: PathBuf,
     },
     /// Show the access key ids, never a secret.
     List {
@@ -52,6 +61,9 @@ enum Action {
     },
 }
 
+/// More bytes than such a file has.
+const LONGEST: usize = 16 * 1024;
+
 /// A credential as `list` tells of it.
 #[derive(Debug, Serialize)]
 struct CredentialReport {
@@ -64,6 +76,7 @@ pub fn run(arguments: Arguments, output: &mut Output) -> Result<(), CommandError
     let mut store = OpenedKeyStore::open(&arguments.key_store)?;
     match arguments.action {
         Action::Create { output: file } => create(&mut store, file, output),
+        Action::Import { file } => import(&mut store, &file, output),
         Action::List { json } => list(&store, json, output),
         Action::Remove { access_key_id, force } => {
             let name = store.name().clone();
@@ -99,6 +112,24 @@ fn create(
     let file = file.display();
     Ok(output
         .line(format_args!("Created credential {id} of key store {name}; {file} is for the KMS console."))?)
+}
+
+fn import(store: &mut OpenedKeyStore, file: &Path, output: &mut Output) -> Result<(), CommandError> {
+    let named = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+    let mut json = Zeroizing::new(Vec::with_capacity(LONGEST));
+    let read = File::open(file).and_then(|opened| opened.take(LONGEST as u64).read_to_end(&mut json));
+    read.map_err(|error| named(&error))?;
+    let (path, id, secret) = kms_json::read(&json).map_err(|error| named(&error))?;
+    let name = store.name().clone();
+    store.change(|contents, now| contents.add_credential(&name, &id, secret, now))?;
+    output.line(format_args!("Imported credential {id} into key store {name}; a running host takes it."))?;
+    let ours = store.configured().uri_path_prefix.xks_proxy_uri_path();
+    if path != ours {
+        output.line(format_args!(
+            "KMS calls it at {path}, and this key store is at {ours}: change uri_path_prefix, or XksProxyUriPath in KMS."
+        ))?;
+    }
+    Ok(())
 }
 
 fn list(store: &OpenedKeyStore, json: bool, output: &mut Output) -> Result<(), CommandError> {
