@@ -11,7 +11,7 @@ use crate::counters::Counters;
 use crate::gate::{Authenticator, Credentials, KeyStore, KeyStores};
 use crate::proxy::Proxy;
 use crate::rate::RateLimiter;
-use crate::server::{Connections, Exchange, WaitingRoom};
+use crate::server::{Connections, Exchange, Handshakes, WaitingRoom};
 use holdfast_keystore::KeystoreFile;
 use holdfast_pkcs11::Fleet;
 use holdfast_policy::artefact::Source;
@@ -103,6 +103,7 @@ impl Runtime {
             tally: Tally::default(),
             counters: Counters::default(),
             connections: Arc::new(Connections::default()),
+            handshakes: Handshakes::default(),
             waiting: WaitingRoom::default(),
             body_limit: limits.body_bytes,
             budget: limits.budget,

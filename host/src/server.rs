@@ -6,6 +6,7 @@ mod bare;
 mod connection;
 mod connections;
 mod exchange;
+mod handshakes;
 mod ping;
 mod response;
 pub mod tls;
@@ -13,6 +14,7 @@ mod waiting;
 
 pub use connections::Connections;
 pub use exchange::Exchange;
+pub use handshakes::{Handshakes, Kind as HandshakeFailure};
 pub use waiting::WaitingRoom;
 
 use crate::config::Limits;

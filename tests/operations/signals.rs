@@ -68,3 +68,17 @@ fn a_balancer_can_ask_for_one_key_store_and_for_no_body() {
         assert_eq!(found, u64::from(status == "ACTIVE"), "{status}");
     }
 }
+
+#[test]
+fn a_handshake_that_fails_is_counted_by_its_kind_and_told_with_the_number() {
+    use std::io::{Read, Write};
+    let host = Setup::new().tls().start();
+    for _ in 0..3 {
+        let mut stream = std::net::TcpStream::connect(host.address()).unwrap();
+        stream.write_all(b"GET /ping HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    let failed = || host.metric(&["holdfast_tls_handshake_failures_total", "kind=\"not-tls\""]);
+    wait_for("the count", || (failed() == 3).then_some(()));
+    wait_for("a line", || host.log().contains("TLS handshakes failed").then_some(()));
+}

@@ -2,7 +2,7 @@
 
 use super::page::{Format, Page};
 use crate::gate::{KeyStore, KeyStores};
-use crate::server::Exchange;
+use crate::server::{Exchange, HandshakeFailure};
 use holdfast_gate::reply::HealthStatus;
 use holdfast_policy::life::{Active, Difference, Origin};
 use holdfast_sandbox::FailureCounts;
@@ -94,6 +94,11 @@ fn requests(page: &mut Page<'_>, exchange: &Exchange) -> fmt::Result {
 fn connections(page: &mut Page<'_>, exchange: &Exchange) -> fmt::Result {
     let (connections, waiting) = (&exchange.connections, &exchange.waiting);
     page.gauge("connections", "Open connections.", connections.open() as u64)?;
+    page.counters(
+        "tls_handshake_failures",
+        "TLS handshakes that failed, by kind.",
+        HandshakeFailure::ALL.map(|kind| ([("kind", kind.label())], exchange.handshakes.count(kind))),
+    )?;
     page.counter("connections_evicted", "Idle strangers closed to make room.", load(&connections.evicted))?;
     page.counter(
         "connections_turned_away",

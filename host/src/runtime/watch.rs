@@ -152,6 +152,9 @@ pub async fn keep_tallying(exchange: Arc<Exchange>) {
 
 /// Writes what was counted since the last time, if anything was.
 async fn write_tally(exchange: &Exchange) {
+    if let Some(failed) = exchange.handshakes.untold() {
+        tracing::warn!(count = failed.count, last = failed.last, peer = %failed.peer, "TLS handshakes failed");
+    }
     let summary = exchange.tally.summary();
     if summary.is_empty() {
         return;

@@ -4,6 +4,7 @@ use super::answering::Answering;
 use super::bare::BareErrors;
 use super::connections::{Activity, STREAMS, Slot};
 use super::exchange::{Exchange, Peer};
+use super::handshakes::Kind;
 use crate::config::Limits;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -28,6 +29,10 @@ pub struct Connection {
 
 /// How long a stop waits for a request that is on its way: more than a round trip within a region.
 const LINGER: Duration = Duration::from_millis(100);
+/// How long a connection that is closed for doing nothing has for saying so.
+const FAREWELL: Duration = Duration::from_millis(500);
+/// Longer than any connection waits for its end.
+const A_DAY: Duration = Duration::from_secs(86_400);
 /// The least that hyper takes as the buffer for a head.
 const LEAST_BUFFER: usize = 8192;
 
@@ -45,10 +50,8 @@ impl Connection {
         match stream {
             Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => self.http2(stream).await,
             Ok(Ok(stream)) => self.http1(stream).await,
-            Ok(Err(error)) => {
-                tracing::debug!(peer = %self.peer, %error, "TLS handshake");
-            }
-            Err(_) => tracing::debug!(peer = %self.peer, "TLS handshake took too long"),
+            Ok(Err(error)) => self.exchange.handshakes.failed(Kind::of(&error), self.peer, error),
+            Err(_) => self.exchange.handshakes.failed(Kind::Timeout, self.peer, "it took too long"),
         }
     }
 
@@ -90,6 +93,8 @@ impl Connection {
         let mut connection = pin!(connection);
         let mut stopped = pin!(stopped);
         let mut stopping = false;
+        let mut closing = false;
+        let mut gone = pin!(tokio::time::sleep(A_DAY));
         let mut close = pin!(watch_over(&self.slot.activity, &self.limits));
         loop {
             tokio::select! {
@@ -101,7 +106,13 @@ impl Connection {
                     }
                     return;
                 }
-                () = close.as_mut() => return,
+                // With GOAWAY and close_notify, so that a client knows that a request which is on its way wasn't read.
+                () = close.as_mut(), if !closing => {
+                    closing = true;
+                    connection.as_mut().graceful_shutdown();
+                    gone.as_mut().reset(tokio::time::Instant::now() + FAREWELL);
+                }
+                () = gone.as_mut(), if closing => return,
                 () = stopped.as_mut(), if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();

@@ -2,6 +2,7 @@
 
 use super::answering::Answering;
 use super::connections::{Connections, STREAMS, Slot};
+use super::handshakes::Handshakes;
 use super::ping;
 use super::waiting::WaitingRoom;
 use crate::audit::{self, AuditLog, Finished, Tally};
@@ -33,6 +34,8 @@ pub struct Exchange {
     pub counters: Counters,
     /// The open connections.
     pub connections: Arc<Connections>,
+    /// TLS handshakes that failed.
+    pub handshakes: Handshakes,
     /// Requests whose body is still to come.
     pub waiting: WaitingRoom,
     /// Of a body, in bytes.
