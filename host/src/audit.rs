@@ -13,5 +13,5 @@ mod writer;
 pub use change::policy_change;
 pub use error::AuditError;
 pub use record::{Finished, record};
-pub use tally::Tally;
+pub use tally::{Failures, Tally};
 pub use writer::AuditLog;

@@ -82,3 +82,19 @@ fn a_handshake_that_fails_is_counted_by_its_kind_and_told_with_the_number() {
     wait_for("the count", || (failed() == 3).then_some(()));
     wait_for("a line", || host.log().contains("TLS handshakes failed").then_some(()));
 }
+
+#[test]
+fn who_looks_into_the_log_sees_why_requests_are_not_authentic() {
+    use holdfast_tests::HandMade;
+    let host = Setup::new().start();
+    let mut forged = HandMade::new(&host, "/keys/demo/encrypt", encrypt_body("text")).sign();
+    forged.set("host", "balancer.example:443");
+    host.raw().exchange(forged.bytes()).refused(401, "AuthenticationFailedException");
+    assert_eq!(host.metric(&["holdfast_authentication_failures_total", "fault=\"signature\""]), 1);
+    wait_for("a line", || {
+        let log = host.log();
+        let line = log.lines().find(|line| line.contains("requests aren't authentic"))?;
+        assert!(line.contains("balancer.example:443") && line.contains("count=1"), "{line}");
+        Some(())
+    });
+}

@@ -4,10 +4,13 @@
 use super::record::{Line, rfc3339};
 use holdfast_gate::sigv4::AuthenticationFault;
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+/// The most bytes of a header that a line repeats.
+const SAID: usize = 128;
 /// The most bytes of a request's id that a summary repeats.
 const ID: usize = 256;
 
@@ -16,6 +19,7 @@ const ID: usize = 256;
 pub struct Tally {
     since: Mutex<Since>,
     total: AtomicU64,
+    by_fault: [AtomicU64; AuthenticationFault::ALL.len()],
     throttled: AtomicU64,
 }
 
@@ -29,6 +33,21 @@ struct Counted {
     count: u64,
     first: SystemTime,
     last: SystemTime,
+    /// Of the last one.
+    said: String,
+}
+
+/// Failures of one kind that a line is to tell of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failures {
+    /// Whose requests.
+    pub key_store: String,
+    /// Why.
+    pub fault: &'static str,
+    /// How many since they were told last.
+    pub count: u64,
+    /// What the last one said of itself, bounded and in printable characters.
+    pub said: String,
 }
 
 struct Throttled {
@@ -39,7 +58,7 @@ struct Throttled {
 
 impl Counted {
     fn one(now: SystemTime) -> Counted {
-        Counted { count: 1, first: now, last: now }
+        Counted { count: 1, first: now, last: now, said: String::new() }
     }
 
     fn more(&mut self, now: SystemTime) {
@@ -53,11 +72,49 @@ impl Tally {
         self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts one failure.
-    pub fn count(&self, key_store: &str, fault: AuthenticationFault, now: SystemTime) {
+    /// Counts one failure of a request that came with this `Host` and `x-amz-date`.
+    pub fn count(
+        &self,
+        key_store: &str,
+        fault: AuthenticationFault,
+        now: SystemTime,
+        host: &[u8],
+        date: &[u8],
+    ) {
         self.total.fetch_add(1, Ordering::Relaxed);
+        self.by_fault[fault as usize].fetch_add(1, Ordering::Relaxed);
         let key = (key_store.to_owned(), fault.label());
-        self.lock().failures.entry(key).and_modify(|it| it.more(now)).or_insert_with(|| Counted::one(now));
+        let mut since = self.lock();
+        let counted =
+            since.failures.entry(key).and_modify(|it| it.more(now)).or_insert_with(|| Counted::one(now));
+        counted.said.clear();
+        for (name, value) in [("host", host), ("x-amz-date", date)] {
+            let value = value.get(..value.len().min(SAID)).unwrap_or_default();
+            // Writing to a String can't fail.
+            let _ = write!(
+                counted.said,
+                "{}{name} {}",
+                if counted.said.is_empty() { "" } else { ", " },
+                value.escape_ascii()
+            );
+        }
+    }
+
+    /// Failures of one kind since the start.
+    pub fn total_of(&self, fault: AuthenticationFault) -> u64 {
+        self.by_fault[fault as usize].load(Ordering::Relaxed)
+    }
+
+    /// What the next summary will say of failures, for the log.
+    pub fn failures(&self) -> Vec<Failures> {
+        let since = self.lock();
+        let told = since.failures.iter().map(|((key_store, fault), counted)| Failures {
+            key_store: key_store.clone(),
+            fault,
+            count: counted.count,
+            said: counted.said.clone(),
+        });
+        told.collect()
     }
 
     /// Counts one request beyond the rate, of this credential and with this `kmsRequestId`.
@@ -124,9 +181,20 @@ mod tests {
     fn l1_unauthenticated_failures_are_one_record_with_a_count() {
         let tally = Tally::default();
         for _ in 0..1000 {
-            tally.count("demo", AuthenticationFault::Signature, SystemTime::now());
+            tally.count(
+                "demo",
+                AuthenticationFault::Signature,
+                SystemTime::now(),
+                b"a\nb",
+                b"20260101T000000Z",
+            );
         }
-        tally.count("demo", AuthenticationFault::Skew, SystemTime::now());
+        tally.count("demo", AuthenticationFault::Skew, SystemTime::now(), &[b'x'; 10_000], b"");
+        let told = tally.failures();
+        assert_eq!((told[0].fault, told[0].count), ("signature", 1000));
+        assert_eq!(told[0].said, "host a\\nb, x-amz-date 20260101T000000Z");
+        assert!(told[1].said.len() < 200, "what strangers send is bounded");
+        assert_eq!(tally.total_of(AuthenticationFault::Signature), 1000);
         let summary = tally.summary();
         assert_eq!(summary.lines().count(), 2);
         assert!(summary.contains("\"count\":1000,\"fault\":\"signature\""));

@@ -4,6 +4,7 @@ use super::page::{Format, Page};
 use crate::gate::{KeyStore, KeyStores};
 use crate::server::{Exchange, HandshakeFailure};
 use holdfast_gate::reply::HealthStatus;
+use holdfast_gate::sigv4::AuthenticationFault;
 use holdfast_policy::life::{Active, Difference, Origin};
 use holdfast_sandbox::FailureCounts;
 use prometheus_client::collector::Collector;
@@ -88,6 +89,11 @@ fn requests(page: &mut Page<'_>, exchange: &Exchange) -> fmt::Result {
         exchange.audit.truncated(),
     )?;
     page.counter("throttled", "Requests beyond a key store's rate.", exchange.tally.total_throttled())?;
+    page.counters(
+        "authentication_failures",
+        "Requests that failed authentication, by why.",
+        AuthenticationFault::ALL.map(|fault| ([("fault", fault.label())], exchange.tally.total_of(fault))),
+    )?;
     page.counter("unauthenticated", "Requests that failed authentication.", exchange.tally.total())
 }
 

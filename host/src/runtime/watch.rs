@@ -1,5 +1,6 @@
 //! What goes on in the background: health checks, rereading the keystore, summaries of what was not authenticated.
 
+use crate::audit::Failures;
 use crate::backend::Vault;
 use crate::gate::Standing;
 use crate::server::Exchange;
@@ -152,6 +153,18 @@ pub async fn keep_tallying(exchange: Arc<Exchange>) {
 
 /// Writes what was counted since the last time, if anything was.
 async fn write_tally(exchange: &Exchange) {
+    for Failures { key_store, fault, count, said } in exchange.tally.failures() {
+        let hint = match fault {
+            "skew" => "compare the clocks of both sides: this host's is the time of this line",
+            "signature" => {
+                "a wrong secret, or something on the way changed the request: a balancer has to hand on Host and path as they came"
+            }
+            "access-key-id" => "another key store's credential, or one that was removed",
+            "region" => "add it to the key store's regions, if it is KMS",
+            _ => "not what KMS sends",
+        };
+        tracing::warn!(key_store, fault, count, last = said, hint, "requests aren't authentic");
+    }
     if let Some(failed) = exchange.handshakes.untold() {
         tracing::warn!(count = failed.count, last = failed.last, peer = %failed.peer, "TLS handshakes failed");
     }

@@ -11,8 +11,8 @@ use crate::gate::{Authenticator, Head, KeyStore, KeyStores, ReceivedBody, Reques
 use crate::proxy::{Answer, Proxy};
 use holdfast_gate::target::{Target, TargetFault};
 use holdfast_gate::{ErrorName, Refusal, refusals};
-use http::Version;
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
+use http::{HeaderMap, Version};
 use hyper::body::Incoming;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -52,6 +52,18 @@ pub struct Peer {
     pub certificate: Option<Arc<str>>,
     /// Of the connection. A stop waits for the slots, and so for requests whose client is gone.
     pub slot: Arc<Slot>,
+}
+
+/// What an operator has to know of a request that isn't authentic: a wrong clock and a balancer that changes Host look so.
+struct Said {
+    host: Option<HeaderValue>,
+    date: Option<HeaderValue>,
+}
+
+impl Said {
+    fn of(headers: &HeaderMap) -> Said {
+        Said { host: headers.get(HOST).cloned(), date: headers.get("x-amz-date").cloned() }
+    }
 }
 
 /// Headers of a request: KMS sends some ten, and what every one of them costs is spent before anybody is known.
@@ -114,6 +126,7 @@ impl Exchange {
         };
         let method = parts.method.as_str().to_owned();
         let tail = target.tail.to_owned();
+        let said = Said::of(&parts.headers);
         let head =
             Head { method: parts.method, path, headers: parts.headers, tls_peer: peer.certificate.clone() };
         let deadline = start + self.budget;
@@ -126,10 +139,10 @@ impl Exchange {
             ));
         };
         if let Err(refusal) = request.refuse_early(&mut trace) {
-            return self.finish(Answer::refusal(&refusal), trace, store, peer, start).await;
+            return self.finish(Answer::refusal(&refusal), trace, store, peer, (start, said)).await;
         }
         let (answer, trace) = self.proxy.answer(&method, &tail, request, trace, deadline).await;
-        self.finish(answer, trace, store, peer, start).await
+        self.finish(answer, trace, store, peer, (start, said)).await
     }
 
     /// Checks the head and waits for the body, both before a proxy instance is taken.
@@ -157,11 +170,13 @@ impl Exchange {
         trace: Trace,
         store: &KeyStore,
         peer: &Peer,
-        start: Instant,
+        (start, said): (Instant, Said),
     ) -> Answer {
         if trace.known.access_key_id.is_none() {
             if let Some(fault) = trace.known.authentication_fault {
-                self.tally.count(&store.name, fault, SystemTime::now());
+                let [host, date] =
+                    [&said.host, &said.date].map(|it| it.as_ref().map_or(&b""[..], HeaderValue::as_bytes));
+                self.tally.count(&store.name, fault, SystemTime::now(), host, date);
             }
             return answer;
         }
