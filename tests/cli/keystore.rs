@@ -43,3 +43,11 @@ fn damage_is_told_by_verify() {
     assert!(!folder.path("saved").exists());
     assert_eq!(folder.json("keystore info --json")["checksum_ok"], false);
 }
+
+#[test]
+fn the_folder_that_init_made_does_as_the_configuration() {
+    let folder = Folder::with_demo();
+    folder.holdfast("key list --config demo --json").done();
+    folder.holdfast("keystore info --config demo/holdfast.toml").done();
+    folder.holdfast("key list --config wasm").refused(1, "holdfast.toml");
+}

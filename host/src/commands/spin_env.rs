@@ -43,6 +43,11 @@ pub struct Arguments {
 
 #[derive(Debug, thiserror::Error)]
 enum SpinError {
+    #[error(
+        "{name} would have {bytes} bytes, and Linux passes on no variable of 128 KiB or more; nothing was written. Take fewer key stores \
+         (--key-store), or fewer keys in them; or hand the values to Spin by another of its providers of variables"
+    )]
+    TooLong { name: &'static str, bytes: usize },
     #[error("{config} has no key store {name}")]
     Unknown { config: String, name: String },
     #[error("the keys of key store {0} are in HSMs, and no HSM can be reached from Spin")]
@@ -59,6 +64,9 @@ enum SpinError {
     NotStored(String),
 }
 
+/// Linux passes no longer variable to a program, its name and its end included (MAX_ARG_STRLEN, execve(2)).
+const LONGEST: usize = 128 * 1024;
+
 /// Runs the command.
 pub fn run(arguments: &Arguments, output: &mut Output) -> Result<(), CommandError> {
     let config = Config::load(&arguments.folder.join("holdfast.toml"))?;
@@ -69,6 +77,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<(), CommandErro
     };
     let (component, document) = policy::for_spin(chosen, &config.components.cache)?;
     let variables = variables(&config, &stores, document)?;
+    can_be_passed_on(&variables)?;
 
     let policy_file = arguments.folder.join("spin-policy.wasm");
     let variables_file = arguments.folder.join("spin.env");
@@ -79,6 +88,15 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<(), CommandErro
     output.line(format_args!("Wrote {} ({} bytes).", policy_file.display(), component.len()))?;
     output.line("Name that file in spin.toml, and start:")?;
     Ok(output.line(format_args!("  {}", start(&variables_file)))?)
+}
+
+fn can_be_passed_on(variables: &Variables) -> Result<(), SpinError> {
+    let too_long =
+        |(name, value): &&(&'static str, Zeroizing<String>)| name.len() + 1 + value.len() >= LONGEST;
+    match variables.iter().find(too_long) {
+        Some((name, value)) => Err(SpinError::TooLong { name, bytes: value.len() }),
+        None => Ok(()),
+    }
 }
 
 fn start(file: &Path) -> String {
@@ -173,4 +191,22 @@ fn text(file: &Path, variables: &Variables) -> Zeroizing<String> {
         text.push_str("'\n");
     }
     text
+}
+
+#[cfg(test)]
+mod length {
+    use super::*;
+
+    #[test]
+    fn what_linux_does_not_pass_on_is_refused() {
+        let with = |bytes: usize| {
+            let variable = |name: &'static str, bytes| (name, Zeroizing::new("x".repeat(bytes)));
+            [variable("A", 1), variable("SPIN_VARIABLE_B", bytes), variable("C", 1), variable("D", 1)]
+        };
+        // "NAME=VALUE" and the zero behind it.
+        let most = LONGEST - "SPIN_VARIABLE_B=".len() - 1;
+        assert!(can_be_passed_on(&with(most)).is_ok());
+        let refused = can_be_passed_on(&with(most + 1)).unwrap_err().to_string();
+        assert!(refused.contains("SPIN_VARIABLE_B") && refused.contains("nothing was written"), "{refused}");
+    }
 }
