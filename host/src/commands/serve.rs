@@ -5,7 +5,7 @@ use super::{CommandError, Output};
 use crate::admin::AdminSocket;
 use crate::commands::ConfigFile;
 use crate::config::{Config, Transport};
-use crate::log::{self, LogFormat, Quota};
+use crate::log::{self, Lines, LogFormat, Quota};
 use crate::metrics;
 use crate::runtime::{self, Runtime};
 use crate::server::Server;
@@ -44,12 +44,17 @@ const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);
 /// Runs the command.
 pub fn run(arguments: &Arguments, output: &mut Output) -> Result<(), CommandError> {
     let (quota, lines) = log::start(arguments.log)?;
-    let result = run_logged(arguments, &quota, output);
+    let result = run_logged(arguments, &quota, &lines, output);
     lines.flush(LAST_WORDS);
     result
 }
 
-fn run_logged(arguments: &Arguments, quota: &Quota, output: &mut Output) -> Result<(), CommandError> {
+fn run_logged(
+    arguments: &Arguments,
+    quota: &Quota,
+    lines: &Lines,
+    output: &mut Output,
+) -> Result<(), CommandError> {
     let config = Arc::new(Config::load(&arguments.config.path())?);
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -66,13 +71,17 @@ fn run_logged(arguments: &Arguments, quota: &Quota, output: &mut Output) -> Resu
     let threads =
         arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
     let runtime = builder.worker_threads(threads.max(2)).enable_all().build()?;
-    let result = runtime.block_on(serve(&config, quota, output));
+    let result = runtime.block_on(serve(&config, (quota, lines), output));
     // What is still blocked in the system (a sink that hangs) doesn't keep the process.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(config: &Arc<Config>, quota: &Quota, output: &mut Output) -> Result<(), CommandError> {
+async fn serve(
+    config: &Arc<Config>,
+    (quota, lines): (&Quota, &Lines),
+    output: &mut Output,
+) -> Result<(), CommandError> {
     // Before anything else, so that no signal kills a half-started host silently.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -105,6 +114,8 @@ async fn serve(config: &Arc<Config>, quota: &Quota, output: &mut Output) -> Resu
         Some(admin) => Some(AdminSocket::open(&admin.socket, assembled.policies.clone()).await?),
         None => None,
     };
+    // What was found wrong at the start is read before that it listens.
+    lines.flush(LAST_WORDS);
     output.line(format_args!("listening on {scheme}://{}", server.address()?))?;
     output.flush()?;
     tokio::spawn(quota.clone().keep());
