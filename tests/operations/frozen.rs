@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use holdfast_tests::{Operation, PATIENCE, Setup, encrypt_body, wait_for};
+use holdfast_tests::{HandMade, Operation, PATIENCE, Setup, encrypt_body, wait_for};
 use rustix::process::Signal;
 
 /// A small file system of its own on a loop device; thawed and taken away in the end.
@@ -94,6 +94,10 @@ fn a_host_whose_disk_hangs_takes_no_more_connections_once_it_is_told_to_stop() {
     volume.freeze();
     let reply = host.client().call(Operation::Encrypt, "demo", encrypt_body("text"));
     reply.refused(503, "DependencyTimeoutException");
+    // A stranger's failure makes a summary, which waits for the disk as well.
+    let mut forged = HandMade::new(&host, "/keys/demo/encrypt", encrypt_body("text")).sign();
+    forged.set("host", "elsewhere.example");
+    host.raw().exchange(forged.bytes()).refused(401, "AuthenticationFailedException");
     host.signal(Signal::TERM);
     wait_for("the port to be free", || std::net::TcpStream::connect(host.address()).is_err().then_some(()));
     wait_for("its last line", || host.log().contains("stopped").then_some(()));

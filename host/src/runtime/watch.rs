@@ -179,11 +179,14 @@ async fn write_tally(exchange: &Exchange) {
 
 /// The last records, and everything on the disk.
 pub async fn finish(exchange: &Arc<Exchange>) {
-    write_tally(exchange).await;
-    let exchange = exchange.clone();
-    let closed = tokio::task::spawn_blocking(move || exchange.audit.close());
+    let last = async {
+        write_tally(exchange).await;
+        let exchange = exchange.clone();
+        // A writer that panicked has said so.
+        let _ = tokio::task::spawn_blocking(move || exchange.audit.close()).await;
+    };
     // A sink that hangs doesn't keep the process from ending.
-    if tokio::time::timeout(Duration::from_secs(5), closed).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(5), last).await.is_err() {
         tracing::error!("the audit log can't be closed; its last records may not be on the disk");
     }
 }

@@ -111,7 +111,9 @@ impl ServedCertificate {
         let mut refused: Option<(Identity, Instant)> = None;
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let now = identity(&self.files);
+            let files = self.files.clone();
+            // Their disk may hang.
+            let Ok(now) = tokio::task::spawn_blocking(move || identity(&files)).await else { continue };
             // One file is written before the other: a pair is whole once neither changes.
             let settled = std::mem::replace(&mut before, now) == now;
             let was_refused = refused.is_some_and(|(what, when)| what == now && when.elapsed() < AGAIN_AFTER);
