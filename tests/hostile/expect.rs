@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 /// What a host under suspicion has for a request: what fails by another limit than time fails long before, on a busy
 /// machine too.
+#[allow(dead_code, reason = "each test file uses its part")]
 pub const BUDGET: &str = "1s";
 /// By then the budget has ended whatever a component does, however busy the machine is.
 pub const DEADLINE: Duration = Duration::from_secs(30);
