@@ -89,6 +89,7 @@ fn a_request_whose_body_is_under_way_at_the_stop_is_answered() {
     host.raw().exchange(signed(&host)).ok();
     host.terminate();
     wait_for("the stop to begin", || host.log().contains("SIGTERM").then_some(()));
+    wait_for("the port to close", || std::net::TcpStream::connect(host.address()).is_err().then_some(()));
     raw.write(rest);
     let reply = raw.reply();
     reply.ok();

@@ -131,20 +131,15 @@ async fn serve(
         tokio::spawn(tls.keep_renewing());
     }
     let serving = tokio::spawn(server.run(stopped));
-    loop {
+    let signal = loop {
         tokio::select! {
             _ = hangup.recv() => runtime::look_again(&exchange),
-            _ = terminate.recv() => {
-                tracing::info!("SIGTERM: answering what was accepted, then ending");
-                break;
-            }
-            _ = interrupt.recv() => {
-                tracing::info!("SIGINT: answering what was accepted, then ending");
-                break;
-            }
+            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
         }
-    }
+    };
     let _ = stop.send(true);
+    tracing::info!("{signal}: answering what was accepted, then ending");
     tokio::select! {
         served = serving => served?,
         _ = terminate.recv() => tracing::warn!("a second signal: ending at once"),
